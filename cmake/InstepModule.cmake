@@ -1,0 +1,65 @@
+# instep_module(<name>
+#     HEADERS  <x.hpp>...        public, below include/instep/<name>/
+#     SOURCES  <x.cpp>...        below the calling folder
+#     TESTS    <x_test.cpp>...   beside their sources; one ctest case a GoogleTest case
+#     PUBLIC   <target>...       what the headers need
+#     PRIVATE  <target>...       what only the sources need
+#     TEST_LIBRARIES <target>... what only the tests need)
+#
+# <name> may hold a slash ("db/sqlite"); the target is then instep_db_sqlite, and
+# instep::db_sqlite outside. All modules end up in the one installed library instep::instep.
+function(instep_module name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" ""
+        "HEADERS;SOURCES;TESTS;PUBLIC;PRIVATE;TEST_LIBRARIES")
+    if(arg_UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR "instep_module(${name}): unknown ${arg_UNPARSED_ARGUMENTS}")
+    endif()
+    string(REPLACE "/" "_" id "${name}")
+    set(target "instep_${id}")
+    list(TRANSFORM arg_HEADERS PREPEND "${PROJECT_SOURCE_DIR}/include/instep/${name}/")
+
+    if(arg_SOURCES)
+        add_library(${target} STATIC ${arg_SOURCES})
+        set(scope PUBLIC)
+        target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:instep_flags>)
+    else()
+        add_library(${target} INTERFACE)
+        set(scope INTERFACE)
+    endif()
+    add_library(instep::${id} ALIAS ${target})
+    set_target_properties(${target} PROPERTIES EXPORT_NAME ${id})
+    target_include_directories(${target} ${scope}
+        $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+        $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    target_sources(${target} ${scope} FILE_SET HEADERS
+        BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${arg_HEADERS})
+    target_link_libraries(${target} ${scope} ${arg_PUBLIC})
+    if(arg_SOURCES)
+        target_link_libraries(${target} PRIVATE ${arg_PRIVATE})
+    endif()
+    set_property(GLOBAL APPEND PROPERTY INSTEP_MODULES ${target})
+
+    if(INSTEP_BUILD_TESTS AND arg_TESTS)
+        instep_test(${target}_test
+            SOURCES ${arg_TESTS}
+            LIBRARIES ${target} ${arg_PRIVATE} ${arg_TEST_LIBRARIES})
+    endif()
+endfunction()
+
+# instep_test(<target> SOURCES <x_test.cpp>... LIBRARIES <target>...
+#             [LABEL <label>] [TIMEOUT <seconds>])
+# Every GoogleTest case becomes a ctest case of its own, so none can depend on another.
+function(instep_test target)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT" "SOURCES;LIBRARIES")
+    if(NOT arg_LABEL)
+        set(arg_LABEL unit)
+    endif()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 60)
+    endif()
+    add_executable(${target} ${arg_SOURCES})
+    target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
+    target_link_libraries(${target} PRIVATE instep_flags ${arg_LIBRARIES} GTest::gmock_main)
+    gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60
+        PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+endfunction()

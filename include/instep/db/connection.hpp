@@ -1,0 +1,143 @@
+// The database port: one connection to one database, and transactions on it.
+//
+// SQL is standard and written once: parameters are $1, $2, …, upserts are ON CONFLICT,
+// identifiers are quoted with Dialect::quote(). What still differs is in Dialect.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "instep/base/clock.hpp"
+#include "instep/base/error.hpp"
+#include "instep/db/value.hpp"
+
+namespace instep {
+
+class Dialect;
+
+/// The rows of one query, read forward once. Lives within its connection's current
+/// transaction; a connection may have several open.
+class Cursor {
+public:
+    virtual ~Cursor() = default;
+
+    /// Moves to the next row; false after the last. Errors: as Connection::query().
+    virtual Result<bool> next() = 0;
+
+    /// The column of the current row, counted from 0. Text and bytes are valid until next().
+    [[nodiscard]] virtual ValueView at(std::size_t column) const = 0;
+
+    [[nodiscard]] virtual std::size_t column_count() const = 0;
+
+    /// at() for columns whose type the query fixes; NULL reads as 0 or "".
+    [[nodiscard]] std::int64_t integer(std::size_t column) const;
+    [[nodiscard]] std::string_view text(std::size_t column) const;
+    [[nodiscard]] std::string_view blob(std::size_t column) const;
+    [[nodiscard]] bool is_null(std::size_t column) const;
+};
+
+/// Rows of parameters for execute_many(): `columns` values a row, one row after the other.
+struct ParameterRows {
+    std::size_t columns = 0;
+    std::span<const ValueView> values;
+};
+
+/// What a transaction may do. kRead sees one snapshot. kWrite reserves the right to write
+/// at once, so that it never fails half-way because another writer was faster.
+enum class TransactionMode : std::uint8_t { kRead, kWrite };
+
+/// One connection, for one thread at a time. Statements are prepared once and kept.
+///
+/// Errors of every call: kBusy (locked longer than the connection's patience),
+/// kUnavailable (server gone, file unreachable), kStorageFull, kCorrupt (not a database,
+/// damaged), kRejected (a constraint said no), kPermissionDenied, kInvalidArgument (the SQL
+/// or a parameter is wrong), kNotFound (no such table).
+class Connection {
+public:
+    virtual ~Connection() = default;
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    /// Runs a statement that returns rows. Parameters are copied.
+    virtual Result<std::unique_ptr<Cursor>> query(std::string_view sql,
+                                                  std::span<const ValueView> parameters) = 0;
+
+    /// Runs a statement and returns how many rows it inserted, updated or deleted.
+    virtual Result<std::int64_t> execute(std::string_view sql,
+                                         std::span<const ValueView> parameters) = 0;
+
+    /// Runs a statement once for each row of parameters, in order, and returns how many rows
+    /// each changed. Must be within a transaction; at the first error the rest is not run.
+    virtual Result<std::vector<std::int64_t>> execute_many(std::string_view sql,
+                                                           ParameterRows rows) = 0;
+
+    /// Runs several statements without parameters, separated by semicolons.
+    virtual Result<void> execute_script(std::string_view sql) = 0;
+
+    /// For Transaction only.
+    virtual Result<void> begin(TransactionMode mode) = 0;
+    virtual Result<void> commit() = 0;
+    virtual void rollback() noexcept = 0;
+
+    /// A number that has changed if another connection may have committed since it was last
+    /// asked. Cheap; call it outside of transactions.
+    virtual Result<std::uint64_t> change_token() = 0;
+
+    /// The database's own clock, which is the one that leases are judged by.
+    virtual Result<Timestamp> now() = 0;
+
+    [[nodiscard]] virtual const Dialect& dialect() const = 0;
+
+protected:
+    Connection() = default;
+};
+
+/// A transaction that rolls back unless commit() was reached. Lives within its connection.
+class Transaction {
+public:
+    /// Errors: kBusy if another writer kept the lock; those of Connection.
+    static Result<Transaction> begin(Connection& connection, TransactionMode mode);
+
+    /// Stands for a transaction that the caller has opened on the connection by its own
+    /// means, and will end: neither commit() nor the destructor touches it.
+    static Transaction join(Connection& connection);
+
+    Transaction(Transaction&& other) noexcept;
+    Transaction& operator=(Transaction&&) = delete;
+    ~Transaction();
+
+    /// As on Connection.
+    Result<std::unique_ptr<Cursor>> query(std::string_view sql,
+                                          std::span<const ValueView> parameters = {});
+    Result<std::unique_ptr<Cursor>> query(std::string_view sql,
+                                          std::initializer_list<ValueView> parameters);
+    Result<std::int64_t> execute(std::string_view sql, std::span<const ValueView> parameters = {});
+    Result<std::int64_t> execute(std::string_view sql, std::initializer_list<ValueView> parameters);
+    Result<std::vector<std::int64_t>> execute_many(std::string_view sql, ParameterRows rows);
+
+    /// A point to come back to within the transaction. Not nested.
+    Result<void> set_savepoint();
+    Result<void> rollback_to_savepoint();
+    Result<void> release_savepoint();
+
+    /// After an error the transaction is over and nothing of it is kept, unless the error is
+    /// kUnavailable: then the outcome is unknown and must be read back.
+    Result<void> commit();
+
+    [[nodiscard]] Connection& connection() const noexcept { return *connection_; }
+    [[nodiscard]] const Dialect& dialect() const { return connection_->dialect(); }
+
+private:
+    enum class Ownership : std::uint8_t { kOwned, kJoined, kDone };
+    Transaction(Connection& connection, Ownership ownership);
+
+    Connection* connection_;
+    Ownership ownership_;
+};
+
+}  // namespace instep

@@ -1,0 +1,93 @@
+#include "instep/base/fail_point.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace instep {
+
+namespace {
+
+constexpr std::string_view kNames[] = {
+    "relay.after_lease",
+    "relay.after_read",
+    "relay.after_publish",
+    "relay.after_confirm",
+    "consumer.after_receive",
+    "consumer.after_handle",
+    "consumer.before_commit",
+    "consumer.after_commit",
+    "consumer.after_acknowledge",
+    "consumer.after_park",
+    "replica.after_upserts",
+    "replica.after_deletes",
+    "replica.after_chunk_rows",
+    "replica.after_strays",
+    "scan.after_read",
+    "scan.before_advance",
+    "backfill.after_request",
+    "log.after_append",
+};
+
+struct Action {
+    enum class Kind { kCrash, kError } kind;
+    std::uint64_t hit;
+};
+
+/// Reads INSTEP_FAIL once; a mistake in it must not look like a test that passed.
+std::map<std::string, Action, std::less<>> read_actions() {
+    std::map<std::string, Action, std::less<>> actions;
+    const char* setting = std::getenv("INSTEP_FAIL");
+    std::string_view rest = setting == nullptr ? "" : setting;
+    while (!rest.empty()) {
+        const std::string_view item = rest.substr(0, rest.find(','));
+        rest.remove_prefix(std::min(item.size() + 1, rest.size()));
+        const auto equals = item.find('=');
+        const auto at = item.find('@');
+        const std::string_view name = item.substr(0, equals);
+        const std::string_view kind =
+            equals == std::string_view::npos ? "" : item.substr(equals + 1, at - equals - 1);
+        std::uint64_t hit = 1;
+        if (at != std::string_view::npos) {
+            std::from_chars(item.data() + at + 1, item.data() + item.size(), hit);
+        }
+        if (kind != "crash" && kind != "error") {
+            fmt::print(stderr, "INSTEP_FAIL: \"{}\" is not name=crash or name=error\n", item);
+            std::abort();
+        }
+        actions.emplace(name, Action{kind == "crash" ? Action::Kind::kCrash : Action::Kind::kError,
+                                     hit});
+    }
+    return actions;
+}
+
+}  // namespace
+
+std::span<const std::string_view> fail_point_names() noexcept { return kNames; }
+
+Result<void> reach_fail_point(std::string_view name) {
+    static const auto actions = read_actions();
+    static std::mutex mutex;
+    static std::map<std::string, std::uint64_t, std::less<>> hits;
+    const auto action = actions.find(name);
+    if (action == actions.end()) {
+        return {};
+    }
+    {
+        const std::scoped_lock lock(mutex);
+        if (++hits[std::string(name)] != action->second.hit) {
+            return {};
+        }
+    }
+    if (action->second.kind == Action::Kind::kCrash) {
+        _exit(137);
+    }
+    return fail(ErrorCode::kUnavailable, fmt::format("fail point {} was told to fail", name));
+}
+
+}  // namespace instep
