@@ -1,5 +1,5 @@
-# Every library comes from Debian 12. SQLite, xxHash and simdjson are linked privately:
-# no public header of ours names them.
+# Every library comes from Debian 12 and is linked privately: no public header of ours names
+# one.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
@@ -9,3 +9,6 @@ find_package(simdjson REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
+
+# Those that whoever links Instep has to link too, as pkg-config modules.
+set(INSTEP_LINK_MODULES sqlite3>=3.40 fmt libxxhash simdjson)

@@ -6,8 +6,9 @@
 #     PRIVATE  <target>...       what only the sources need
 #     TEST_LIBRARIES <target>... what only the tests need)
 #
-# <name> may hold a slash ("db/sqlite"); the target is then instep_db_sqlite, and
-# instep::db_sqlite outside. All modules end up in the one installed library instep::instep.
+# <name> may hold a slash ("db/sqlite"); the target is then instep_db_sqlite. Inside the build
+# a module links the modules it uses; outside there is one library, instep::instep, which
+# InstepInstall makes of all of them.
 function(instep_module name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" ""
         "HEADERS;SOURCES;TESTS;PUBLIC;PRIVATE;TEST_LIBRARIES")
@@ -21,23 +22,17 @@ function(instep_module name)
     if(arg_SOURCES)
         add_library(${target} STATIC ${arg_SOURCES})
         set(scope PUBLIC)
-        target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:instep_flags>)
+        target_link_libraries(${target} PRIVATE instep_flags ${arg_PRIVATE})
+        set_property(GLOBAL APPEND PROPERTY INSTEP_OBJECTS $<TARGET_OBJECTS:${target}>)
     else()
         add_library(${target} INTERFACE)
         set(scope INTERFACE)
     endif()
-    add_library(instep::${id} ALIAS ${target})
-    set_target_properties(${target} PROPERTIES EXPORT_NAME ${id})
-    target_include_directories(${target} ${scope}
-        $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-        $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    target_link_libraries(${target} ${scope} ${arg_PUBLIC})
+    target_include_directories(${target} ${scope} "${PROJECT_SOURCE_DIR}/include")
     target_sources(${target} ${scope} FILE_SET HEADERS
         BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${arg_HEADERS})
-    target_link_libraries(${target} ${scope} ${arg_PUBLIC})
-    if(arg_SOURCES)
-        target_link_libraries(${target} PRIVATE ${arg_PRIVATE})
-    endif()
-    set_property(GLOBAL APPEND PROPERTY INSTEP_MODULES ${target})
+    set_property(GLOBAL APPEND PROPERTY INSTEP_HEADERS ${arg_HEADERS})
 
     if(INSTEP_BUILD_TESTS AND arg_TESTS)
         instep_test(${target}_test
