@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <charconv>
 
 namespace instep {
@@ -103,21 +102,34 @@ Result<Timestamp> parse_time(std::string_view text) {
     const int second = scan.digits(2);
     const microseconds fraction = scan.fraction();
     const char zone = scan.one_of("Zz+-");
-    chrono::minutes offset{0};
+    int offset_hours = 0;
+    int offset_minutes = 0;
     if (zone == '+' || zone == '-') {
-        offset = chrono::hours{scan.digits(2)};
+        offset_hours = scan.digits(2);
         scan.one_of(":");
-        offset += chrono::minutes{scan.digits(2)};
-        offset = zone == '-' ? -offset : offset;
+        offset_minutes = scan.digits(2);
     }
-    const chrono::year_month_day date{chrono::year{year}, chrono::month{unsigned(month)},
-                                      chrono::day{unsigned(day)}};
-    if (!scan.finished() || !date.ok() || hour > 23 || minute > 59 || second > 60) {
+    const auto unreadable = [text] {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("\"{}\" is not a time; write it as 2026-03-01T09:30:00Z", text));
+    };
+    const chrono::year_month_day date{chrono::year{year},
+                                      chrono::month{static_cast<unsigned>(month)},
+                                      chrono::day{static_cast<unsigned>(day)}};
+    if (!scan.finished() || !date.ok() || hour > 23 || minute > 59 || second > 60 ||
+        offset_hours > 23 || offset_minutes > 59) {
+        return unreadable();
     }
-    return Timestamp{chrono::sys_days{date}} + chrono::hours{hour} + chrono::minutes{minute} +
-           chrono::seconds{second} + fraction - offset;
+    const chrono::minutes offset = chrono::hours{offset_hours} + chrono::minutes{offset_minutes};
+    const Timestamp time = Timestamp{chrono::sys_days{date}} + chrono::hours{hour} +
+                           chrono::minutes{minute} + chrono::seconds{second} + fraction -
+                           (zone == '-' ? -offset : offset);
+    // An offset at either end of the calendar leads to a year that cannot be written again.
+    const chrono::year_month_day utc_date{chrono::floor<chrono::days>(time)};
+    if (utc_date.year() < chrono::year{0} || utc_date.year() > chrono::year{9999}) {
+        return unreadable();
+    }
+    return time;
 }
 
 }  // namespace instep

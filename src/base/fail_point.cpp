@@ -1,43 +1,55 @@
 #include "instep/base/fail_point.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
+#include <unistd.h>
 
 namespace instep {
 
 namespace {
 
 constexpr std::string_view kNames[] = {
-    "relay.after_lease",
-    "relay.after_read",
-    "relay.after_publish",
-    "relay.after_confirm",
-    "consumer.after_receive",
-    "consumer.after_handle",
-    "consumer.before_commit",
-    "consumer.after_commit",
-    "consumer.after_acknowledge",
-    "consumer.after_park",
-    "replica.after_upserts",
-    "replica.after_deletes",
-    "replica.after_chunk_rows",
-    "replica.after_strays",
-    "scan.after_read",
-    "scan.before_advance",
-    "backfill.after_request",
-    "log.after_append",
+    "relay.after_lease",        "relay.after_read",       "relay.after_publish",
+    "relay.after_confirm",      "consumer.after_receive", "consumer.after_handle",
+    "consumer.before_commit",   "consumer.after_commit",  "consumer.after_acknowledge",
+    "consumer.after_park",      "replica.after_upserts",  "replica.after_deletes",
+    "replica.after_chunk_rows", "replica.after_strays",   "scan.after_read",
+    "scan.before_advance",      "backfill.after_request", "log.after_append",
 };
 
 struct Action {
     enum class Kind { kCrash, kError } kind;
     std::uint64_t hit;
 };
+
+[[noreturn]] void refuse(std::string_view item) {
+    fmt::print(stderr,
+               "INSTEP_FAIL: \"{}\" is not name=crash or name=error, with @hit from 1, each name "
+               "once and a fail point of this build\n",
+               item);
+    std::abort();
+}
+
+std::uint64_t read_hit(std::string_view item, std::size_t at) {
+    if (at == std::string_view::npos) {
+        return 1;
+    }
+    std::uint64_t hit = 0;
+    const char* end = item.data() + item.size();
+    const auto [stop, error] = std::from_chars(item.data() + at + 1, end, hit);
+    if (error != std::errc{} || stop != end || hit == 0) {
+        refuse(item);
+    }
+    return hit;
+}
 
 /// Reads INSTEP_FAIL once; a mistake in it must not look like a test that passed.
 std::map<std::string, Action, std::less<>> read_actions() {
@@ -47,21 +59,18 @@ std::map<std::string, Action, std::less<>> read_actions() {
     while (!rest.empty()) {
         const std::string_view item = rest.substr(0, rest.find(','));
         rest.remove_prefix(std::min(item.size() + 1, rest.size()));
-        const auto equals = item.find('=');
-        const auto at = item.find('@');
+        const auto equals = std::min(item.find('='), item.size());
+        const auto at = item.find('@', equals);
         const std::string_view name = item.substr(0, equals);
-        const std::string_view kind =
-            equals == std::string_view::npos ? "" : item.substr(equals + 1, at - equals - 1);
-        std::uint64_t hit = 1;
-        if (at != std::string_view::npos) {
-            std::from_chars(item.data() + at + 1, item.data() + item.size(), hit);
+        const std::string_view kind = item.substr(equals, at - equals);
+        const bool known = std::ranges::find(kNames, name) != std::end(kNames);
+        if (!known || (kind != "=crash" && kind != "=error")) {
+            refuse(item);
         }
-        if (kind != "crash" && kind != "error") {
-            fmt::print(stderr, "INSTEP_FAIL: \"{}\" is not name=crash or name=error\n", item);
-            std::abort();
+        const auto action = kind == "=crash" ? Action::Kind::kCrash : Action::Kind::kError;
+        if (!actions.emplace(name, Action{action, read_hit(item, at)}).second) {
+            refuse(item);
         }
-        actions.emplace(name, Action{kind == "crash" ? Action::Kind::kCrash : Action::Kind::kError,
-                                     hit});
     }
     return actions;
 }

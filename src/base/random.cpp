@@ -1,5 +1,6 @@
 #include "instep/base/random.hpp"
 
+#include <cassert>
 #include <random>
 
 namespace instep {
@@ -18,6 +19,7 @@ std::uint64_t split_mix(std::uint64_t& state) {
 }  // namespace
 
 std::uint64_t Random::below(std::uint64_t bound) {
+    assert(bound != 0);
     const std::uint64_t limit = bound * (UINT64_MAX / bound);
     std::uint64_t value = next();
     while (value >= limit) {
@@ -26,9 +28,7 @@ std::uint64_t Random::below(std::uint64_t bound) {
     return value % bound;
 }
 
-double Random::unit() {
-    return static_cast<double>(next() >> 11U) * 0x1.0p-53;
-}
+double Random::unit() { return static_cast<double>(next() >> 11U) * 0x1.0p-53; }
 
 SystemRandom::SystemRandom() {
     std::random_device device;

@@ -1,12 +1,12 @@
 // Time comes from here and nowhere else, so that tests and the simulation can own it.
 #pragma once
 
+#include "instep/base/error.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "instep/base/error.hpp"
 
 namespace instep {
 

@@ -11,22 +11,22 @@ namespace instep {
 
 /// One closed set for the whole library; each code asks for a different reaction.
 enum class ErrorCode : std::uint8_t {
-    kInvalidArgument,  ///< The caller broke a documented bound. Repeating it cannot help.
-    kConfigInvalid,    ///< A service file or option is wrong. Correct it and start again.
-    kNotFound,         ///< What was named does not exist.
-    kConflict,         ///< Somebody else changed it first: read again, decide again.
-    kFenced,           ///< Another holder took over: stop at once, write nothing more.
-    kTimeout,          ///< Not done in time; it may still happen.
-    kUnavailable,      ///< A server, file or network is not reachable now. Retry later.
-    kBusy,             ///< Locked by a concurrent writer. Retry soon.
-    kClosed,           ///< The object was stopped or the operation was interrupted.
-    kSchemaMismatch,   ///< Tables, events or files are of another version or shape.
-    kCorrupt,          ///< Stored or received bytes are not what they must be.
-    kRejected,         ///< Well formed, but refused by a constraint, a contract or a handler.
-    kLimitExceeded,    ///< Larger than a named limit.
-    kStorageFull,      ///< No room left. Free space, then retry.
-    kPermissionDenied, ///< A right is missing.
-    kUnsupported,      ///< This backend or version cannot do it.
+    kInvalidArgument,   ///< The caller broke a documented bound. Repeating it cannot help.
+    kConfigInvalid,     ///< A service file or option is wrong. Correct it and start again.
+    kNotFound,          ///< What was named does not exist.
+    kConflict,          ///< Somebody else changed it first: read again, decide again.
+    kFenced,            ///< Another holder took over: stop at once, write nothing more.
+    kTimeout,           ///< Not done in time; it may still happen.
+    kUnavailable,       ///< A server, file or network is not reachable now. Retry later.
+    kBusy,              ///< Locked by a concurrent writer. Retry soon.
+    kClosed,            ///< The object was stopped or the operation was interrupted.
+    kSchemaMismatch,    ///< Tables, events or files are of another version or shape.
+    kCorrupt,           ///< Stored or received bytes are not what they must be.
+    kRejected,          ///< Well formed, but refused by a constraint, a contract or a handler.
+    kLimitExceeded,     ///< Larger than a named limit.
+    kStorageFull,       ///< No room left. Free space, then retry.
+    kPermissionDenied,  ///< A right is missing.
+    kUnsupported,       ///< This backend or version cannot do it.
 };
 
 /// The code's name in logs, metrics and JSON, such as "not_found".
@@ -61,11 +61,11 @@ std::unexpected<Error> fail_in(std::string_view where, Error error);
 #define INSTEP_CONCAT(a, b) INSTEP_CONCAT_INNER(a, b)
 
 /// Returns the error of a Result<void> to the caller.
-#define INSTEP_TRY(...)                                            \
-    do {                                                           \
-        if (auto instep_try_ = (__VA_ARGS__); !instep_try_) {      \
+#define INSTEP_TRY(...)                                             \
+    do {                                                            \
+        if (auto instep_try_ = (__VA_ARGS__); !instep_try_) {       \
             return std::unexpected(std::move(instep_try_).error()); \
-        }                                                          \
+        }                                                           \
     } while (false)
 
 /// `INSTEP_TRY_ASSIGN(auto rows, connection.query(...));` assigns, or returns the error.

@@ -7,10 +7,10 @@
 // `@3` acts at the third pass of that point only; without it, at the first.
 #pragma once
 
+#include "instep/base/error.hpp"
+
 #include <span>
 #include <string_view>
-
-#include "instep/base/error.hpp"
 
 namespace instep {
 

@@ -1,11 +1,11 @@
 // UUIDs of version 7 (RFC 9562): 48 bits of time, then random bits; text sorts by time.
 #pragma once
 
-#include <cstdint>
-#include <string>
-
 #include "instep/base/clock.hpp"
 #include "instep/base/random.hpp"
+
+#include <cstdint>
+#include <string>
 
 namespace instep {
 
