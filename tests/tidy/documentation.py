@@ -1,0 +1,58 @@
+"""Contracts in public headers, and links between documents."""
+
+import os
+import re
+
+from definitions import definitions
+from repository import Finding
+
+
+def documented(repository):
+    """Every public type states its contract; an options struct does so in each field."""
+    for file in repository.cpp():
+        if file.is_public_header:
+            for definition in _public(definitions(file)):
+                if not _has_doc(file, definition):
+                    yield Finding(
+                        file.path, definition.first_line, f"no /// above: {definition.head}"
+                    )
+
+
+def _public(found, owner=""):
+    """The definitions that need a contract."""
+    for definition in found:
+        if definition.access != "public" or definition.name == "detail":
+            continue
+        is_options = definition.name.endswith("Options")
+        if definition.kind in ("type", "enum") and not is_options:
+            yield definition
+        elif definition.kind == "statement" and owner.endswith("Options"):
+            if _is_field(definition.head):
+                yield definition
+        yield from _public(definition.members, definition.name)
+
+
+def _is_field(head):
+    return not re.match(r"(friend|static|using|template|explicit)\b", head) and not re.search(
+        r"\)\s*(const)?\s*(noexcept)?\s*(= (default|delete))?$", head
+    )
+
+
+def _has_doc(file, definition):
+    above = file.lines[definition.first_line - 2].strip() if definition.first_line > 1 else ""
+    return above.startswith("///") or "///<" in file.lines[definition.last_line - 1]
+
+
+def links(repository):
+    """Every relative link of a document leads to a file."""
+    for file in repository.files.values():
+        if file.suffix != ".md":
+            continue
+        blank = lambda match: re.sub(r"[^\n]", " ", match[0])
+        prose = re.sub(r"(?ms)^```.*?^```", blank, file.text)
+        for line, match in file.find(r"\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)", prose):
+            target = match[1].split("#")[0]
+            if target and not re.match(r"[a-z]+:", target):
+                path = os.path.join(repository.root, file.folder, target)
+                if not os.path.exists(path):
+                    yield Finding(file.path, line, f"link to {target} leads nowhere")
