@@ -1,8 +1,7 @@
 #include "tests/support/temp_dir.hpp"
 
-#include <stdlib.h>  // mkdtemp
-
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
 
 namespace instep::test {
