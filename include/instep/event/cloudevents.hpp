@@ -2,14 +2,14 @@
 // binary mode of every broker is made from.
 #pragma once
 
+#include "instep/base/error.hpp"
+#include "instep/event/event.hpp"
+
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "instep/base/error.hpp"
-#include "instep/event/event.hpp"
 
 namespace instep {
 
@@ -19,21 +19,26 @@ using Attribute = std::pair<std::string, std::string>;
 /// empty ones left out, without the data.
 std::vector<Attribute> to_attributes(const Event& event);
 
-/// The reverse of to_attributes(). Unknown names become extensions. `subject` serves as the
-/// key when `partitionkey` is missing.
+/// The reverse of to_attributes(); what it returns satisfies validate(). Unknown names become
+/// extensions. `subject` serves as the key when `partitionkey` is missing.
 ///
-/// Errors: kSchemaMismatch for another specversion; kInvalidArgument for a missing required
-/// attribute or an unreadable value.
+/// Errors: kSchemaMismatch for another specversion; kInvalidArgument for a required attribute
+/// that is missing, one that comes twice or one that cannot be read; kLimitExceeded.
 Result<Event> from_attributes(std::span<const Attribute> attributes, std::string data);
 
-/// `application/cloudevents+json`. JSON data is embedded as it is, other data as
-/// `data_base64`.
+/// Limits on JSON from outside: its bytes, how deep it nests, and the events of one batch.
+inline constexpr std::size_t kEventJsonBytesMax = 16U * 1024 * 1024;
+inline constexpr std::size_t kEventJsonDepthMax = 128;
+inline constexpr std::size_t kEventJsonBatchMax = 10'000;
+
+/// `application/cloudevents+json`. Data that is JSON, by its content type and in fact, is
+/// embedded as it is; any other data as `data_base64`. The event must satisfy validate().
 std::string to_json(const Event& event);
 
 /// `application/cloudevents-batch+json`.
 std::string to_json_batch(std::span<const Event> events);
 
-/// Reads the structured form. Data that is JSON keeps its bytes.
+/// Reads the structured form. Data that is JSON keeps its bytes, and so numbers of any size.
 ///
 /// Errors: kInvalidArgument, with the place, for what is not JSON or not a CloudEvent;
 /// kSchemaMismatch for another specversion; kLimitExceeded.

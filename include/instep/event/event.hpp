@@ -2,15 +2,15 @@
 // replicas need.
 #pragma once
 
+#include "instep/base/clock.hpp"
+#include "instep/base/error.hpp"
+#include "instep/event/version.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "instep/base/clock.hpp"
-#include "instep/base/error.hpp"
-#include "instep/event/version.hpp"
 
 namespace instep {
 
@@ -60,13 +60,14 @@ struct Event {
     std::string stream;
     std::uint64_t stream_version = 0;
 
-    /// `datacontenttype`.
+    /// `datacontenttype`; JSON where the attribute is missing.
     std::string content_type = "application/json";
 
     /// `dataschema`; empty when not registered.
     std::string schema;
 
-    /// `correlationid`: the same for everything that one request caused.
+    /// `correlationid`: the same for everything that one request caused. Empty: the event
+    /// began something, and its own id is the correlation id of what follows.
     std::string correlation_id;
 
     /// `causationid`: the id of the event that caused this one.
@@ -75,7 +76,8 @@ struct Event {
     /// `traceparent`: W3C trace context.
     std::string trace_parent;
 
-    /// Attributes that this version of the library does not know, as they came.
+    /// Attributes that this version of the library does not know, as they came. A `subject`
+    /// that differs from the key is kept here too.
     std::vector<std::pair<std::string, std::string>> extensions;
 
     /// The payload, never parsed on the way.
@@ -89,11 +91,12 @@ inline constexpr std::size_t kEventDataBytesMax = 8U * 1024 * 1024;
 inline constexpr std::size_t kEventAttributeBytesMax = 4096;
 inline constexpr std::size_t kEventExtensionsMax = 32;
 
-/// Checks what every event must satisfy: id, source, type and key present and, like all
-/// attributes, within kEventAttributeBytesMax and free of control characters; data within
+/// Checks what every event must satisfy: id, source, type and key present; all attributes
+/// UTF-8 without control characters and within kEventAttributeBytesMax; extensions named in
+/// a-z and 0-9, each once, and none as an attribute that has a field; data within
 /// kEventDataBytesMax.
 ///
-/// Errors: kInvalidArgument names the attribute; kLimitExceeded.
+/// Errors: kInvalidArgument or kLimitExceeded, naming the attribute.
 Result<void> validate(const Event& event);
 
 }  // namespace instep

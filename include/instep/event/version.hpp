@@ -3,13 +3,13 @@
 // overlapping backfills do no harm.
 #pragma once
 
+#include "instep/base/error.hpp"
+
 #include <compare>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
-
-#include "instep/base/error.hpp"
 
 namespace instep {
 
