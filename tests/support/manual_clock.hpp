@@ -1,9 +1,9 @@
 #pragma once
 
+#include "instep/base/clock.hpp"
+
 #include <atomic>
 #include <chrono>
-
-#include "instep/base/clock.hpp"
 
 namespace instep::test {
 

@@ -109,7 +109,7 @@ struct Assignment {
     Position acknowledged = 0;
 };
 
-/// One member of a subscription. For one thread at a time, except wake().
+/// One member of a subscription. For one thread at a time.
 class Subscriber {
 public:
     virtual ~Subscriber() = default;

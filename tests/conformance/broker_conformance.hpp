@@ -1,0 +1,106 @@
+// What every broker must do, as one suite that each backend runs:
+//
+//     INSTANTIATE_TEST_SUITE_P(Redis, BrokerConformance,
+//                              ::testing::Values(BrokerCase{"redis", &make_redis_backend}));
+//
+// in an executable that compiles broker_conformance*.cpp too. What a backend cannot do by its
+// BrokerFeatures is skipped.
+#pragma once
+
+#include "instep/broker/broker.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace instep::test {
+
+/// One test's own corner of a broker: a file, or names of its own on a server.
+class BrokerBackend {
+public:
+    virtual ~BrokerBackend() = default;
+
+    /// A connection as another process would have it. Must not use what an earlier one
+    /// opened: it is also called in a forked child.
+    virtual std::unique_ptr<Broker> connect() = 0;
+
+    /// A topic or subscription name that only this test uses and that contains `name`.
+    virtual std::string own_name(std::string_view name) = 0;
+
+    /// The broker's idea of the time.
+    virtual Timestamp now() = 0;
+
+    /// Lets time pass at the broker: on its clock, or by waiting.
+    virtual void let_pass(std::chrono::milliseconds time) = 0;
+
+    /// The shortest time-out that the broker takes.
+    virtual std::chrono::milliseconds member_timeout() = 0;
+
+    /// How long nothing must arrive until nothing can be under way.
+    virtual std::chrono::milliseconds quiet_time() = 0;
+
+    /// Puts a message into the partition that is no event and whose data is `bytes`.
+    virtual void publish_junk(std::string_view topic, std::uint32_t partition,
+                              std::string_view bytes) = 0;
+};
+
+struct BrokerCase {
+    std::string name;
+
+    /// Returns nothing if the broker's server is not there; the tests are skipped then.
+    std::unique_ptr<BrokerBackend> (*make)();
+};
+
+void PrintTo(const BrokerCase& broker, std::ostream* out);
+
+class BrokerConformance : public ::testing::TestWithParam<BrokerCase> {
+protected:
+    void SetUp() override;
+
+    BrokerBackend& backend() { return *backend_; }
+    Broker& broker();
+    void reopen_broker();
+
+    /// Makes the test's topic.
+    void given_topic(std::uint32_t partitions);
+    const std::string& topic() const { return topic_; }
+
+    std::unique_ptr<Publisher> make_publisher();
+    std::unique_ptr<Subscriber> join(std::string_view subscription, std::string_view member,
+                                     StartAt start_at = StartAt::kEarliest);
+
+    /// Events e1, e2, … of key "order-1"; another call continues the count.
+    std::vector<Event> new_events(std::size_t count);
+
+    /// Publishes and expects all to be durable.
+    void publish(std::uint32_t partition, std::span<const Event> events);
+
+    /// Receives until `count` events are there or nothing comes any more.
+    std::vector<Delivery> collect(Subscriber& subscriber, std::size_t count);
+
+    /// What still comes within the backend's quiet time.
+    std::vector<Delivery> collect_rest(Subscriber& subscriber);
+
+    /// Asks all members for their assignments until they hold `counts` partitions, or fails.
+    void await_shares(std::vector<Subscriber*> members, std::vector<std::size_t> counts);
+
+    static void acknowledge(Subscriber& subscriber, std::span<const Delivery> deliveries);
+
+private:
+    std::unique_ptr<BrokerBackend> backend_;
+    std::unique_ptr<Broker> broker_;
+    std::string topic_;
+    std::uint64_t events_made_ = 0;
+};
+
+/// The events' ids, in order.
+std::vector<std::string> ids(std::span<const Delivery> deliveries);
+std::vector<std::string> ids(std::span<const Event> events);
+
+}  // namespace instep::test
