@@ -83,6 +83,19 @@ class SourceFile:
         return _DIRECTIVE.sub(_blank, _NOT_CODE.sub(_blank, self.text))
 
     @cached_property
+    def prose(self):
+        """What people read: the comments of C++, all of any other file. Offsets stay the same."""
+        if not self.is_cpp:
+            return self.text
+        comments = bytearray(len(self.text))
+        for match in _NOT_CODE.finditer(self.text):
+            if match[0].startswith("/"):
+                comments[match.start() : match.end()] = b"\1" * len(match[0])
+        return "".join(
+            char if keep or char == "\n" else " " for char, keep in zip(self.text, comments)
+        )
+
+    @cached_property
     def includes(self):
         return [
             Include(self.line_at(match.start(1)), match[1] == "<", match[2])

@@ -222,7 +222,8 @@ class Wording(TidyTest):
 
     def test_praise_and_pictures_are_left_out(self):
         self.given("README.md", "A Robust library\n\u2705 done\nplain\n")
-        self.then("ornament", "README.md:1", "README.md:2")
+        self.given("src/log/x_test.cpp", 'f("\u2705");\n/* robust */ f(1);\n')
+        self.then("ornament", "README.md:1", "README.md:2", "src/log/x_test.cpp:2")
 
 
 class Coverage(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""What must not be written, in code or in prose."""
+"""What must not be written, in comments or in documents."""
 
 from repository import Finding
 
@@ -9,7 +9,7 @@ def leftovers(repository):
     """Nothing is left for later."""
     for file in repository.files.values():
         if not file.path.startswith(_THESE_RULES):
-            for line, match in file.find(r"\b(TODO|FIXME|XXX)\b", file.text):
+            for line, match in file.find(r"\b(TODO|FIXME|XXX)\b", file.prose):
                 yield Finding(file.path, line, match[0])
 
 
@@ -19,5 +19,5 @@ def ornament(repository):
     pictures = r"[\U0001F300-\U0001FAFF\u2705\u274C\u2728]"
     for file in repository.files.values():
         if not file.path.startswith(_THESE_RULES):
-            for line, match in file.find(f"{praise}|{pictures}", file.text):
+            for line, match in file.find(f"{praise}|{pictures}", file.prose):
                 yield Finding(file.path, line, f'"{match[0]}"')
