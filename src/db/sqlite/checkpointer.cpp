@@ -6,8 +6,9 @@ namespace instep::sqlite {
 
 namespace {
 
-/// 4 MiB of pages: a checkpoint stalls the committing connection for a few milliseconds.
-constexpr int kLogPages = 1000;
+/// 16 MiB of pages. Four times SQLite's default makes upserts over wide key ranges half as fast
+/// again, and a checkpoint stalls the committing connection for some 20 ms.
+constexpr int kLogPages = 4000;
 constexpr int kUrgentLogPages = 8 * kLogPages;
 
 }  // namespace
