@@ -1,0 +1,94 @@
+// What is run for the events of a subscription.
+#pragma once
+
+#include "instep/base/error.hpp"
+#include "instep/db/connection.hpp"
+#include "instep/event/event.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace instep {
+
+class Logger;
+
+/// What became of the events of one apply(). Totals of a subscription are kept in its
+/// database, in the same transaction as the effects.
+struct ApplyCounts {
+    /// Took effect, alone or as part of a newer event of the same key.
+    std::uint64_t applied = 0;
+
+    /// Had taken effect before.
+    std::uint64_t duplicates_ignored = 0;
+
+    /// Older than what is there.
+    std::uint64_t stale_ignored = 0;
+
+    /// Meant for another consumer of the topic.
+    std::uint64_t not_addressed = 0;
+
+    /// The handler decided against it, with a reason in the log.
+    std::uint64_t discarded = 0;
+
+    ApplyCounts& operator+=(const ApplyCounts& other);
+};
+
+/// Applies events to the consumer's database. Called by one thread at a time.
+class Handler {
+public:
+    virtual ~Handler() = default;
+
+    /// Applies all of the events, or fails and leaves it to the caller to roll back. Events of
+    /// one key come in order; an event may come again after it has taken effect, and must then
+    /// change nothing.
+    ///
+    /// Errors decide what happens next: kRejected, kCorrupt, kInvalidArgument, kLimitExceeded
+    /// and kUnsupported blame the event, and its key is parked; every other code blames the target,
+    /// and the subscription pauses and tries again.
+    virtual Result<ApplyCounts> apply(Transaction& transaction,
+                                      std::span<const Event* const> events) = 0;
+};
+
+/// How a handler function ends.
+struct Verdict {
+    enum class Kind : std::uint8_t { kDone, kRetry, kDiscard };
+
+    static Verdict done() { return {Kind::kDone, {}}; }
+
+    /// Park the key and come back to it later.
+    static Verdict retry(std::string reason) { return {Kind::kRetry, std::move(reason)}; }
+
+    /// Count it, log the reason, never try again.
+    static Verdict discard(std::string reason) { return {Kind::kDiscard, std::move(reason)}; }
+
+    Kind kind = Kind::kDone;
+    std::string reason;
+};
+
+/// Code for one event. Its writes to `transaction` commit together with the record that the
+/// event was handled. May throw; that counts as retry.
+using HandlerFunction = std::function<Verdict(Transaction& transaction, const Event& event)>;
+
+/// Runs a function once for each event, remembered by (source, id) in the subscription's
+/// inbox, so that each event takes effect exactly once in the consumer's database.
+class InboxHandler final : public Handler {
+public:
+    /// `logger` must outlive the handler.
+    InboxHandler(std::string subscription, HandlerFunction function, Logger& logger);
+    Result<ApplyCounts> apply(Transaction& transaction,
+                              std::span<const Event* const> events) override;
+
+private:
+    std::string subscription_;
+    HandlerFunction function_;
+    Logger& logger_;
+};
+
+/// Forgets handled events of all subscriptions older than `before`, at most `rows_max`.
+/// `before` must be older than anything a broker may still redeliver. Returns how many.
+Result<std::uint64_t> trim_inbox(Transaction& transaction, Timestamp before,
+                                 std::uint32_t rows_max);
+
+}  // namespace instep

@@ -1,0 +1,87 @@
+// Moves events from a service's log to a broker.
+//
+// At least once, in commit order within a key: the cursor moves behind an event only after
+// the broker confirmed it and everything before it, so a crash between the two publishes it
+// again, with the same id and version, and consumers drop the repeat. One relay a partition
+// works at a time; a lease sees to that, and its epoch fences a relay that was paused.
+#pragma once
+
+#include "instep/base/error.hpp"
+#include "instep/broker/broker.hpp"
+#include "instep/db/database.hpp"
+#include "instep/log/reader.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace instep {
+
+class Logger;
+
+struct RelayOptions {
+    /// The service whose log is relayed; the `source` of its events.
+    std::string service;
+
+    /// Unique among all processes that may relay this service.
+    std::string owner;
+    Partition partition;
+
+    /// Events published in one round, 1 to 100,000. Larger: fewer commits, more memory.
+    std::uint32_t batch_events_max = 1000;
+
+    /// How long a silent relay keeps its partition, 1 to 300 s.
+    std::chrono::milliseconds lease_duration{10'000};
+};
+
+/// Totals since create(); they never decrease.
+struct RelayStats {
+    std::uint64_t events_published = 0;
+    std::uint64_t chunks_published = 0;
+    std::uint64_t publish_failures = 0;
+    std::uint64_t epochs_begun = 0;
+};
+
+/// For one thread at a time. Owns one connection and one publisher.
+class Relay {
+public:
+    /// Checks the options and the schema; starts nothing. `database`, `broker`, `chunks` (may be
+    /// null) and `logger` must outlive the relay.
+    ///
+    /// Errors: kInvalidArgument for an option out of bounds; kSchemaMismatch if our tables
+    /// are missing; those of Database::connect() and Broker::publisher().
+    static Result<std::unique_ptr<Relay>> create(Database& database, Broker& broker,
+                                                 ChunkSource* chunks, Logger& logger,
+                                                 RelayOptions options);
+    Relay(const Relay&) = delete;
+    Relay& operator=(const Relay&) = delete;
+
+    /// Gives the lease up if it is held.
+    ~Relay();
+
+    /// Publishes one batch and moves the cursor. Returns how many events were confirmed; 0
+    /// if there was nothing to do or another relay holds the partition.
+    ///
+    /// When it takes the lease it compares the log with what the broker last got: a log that
+    /// stands behind was restored from a copy, and gets a new epoch.
+    ///
+    /// Errors: those of Connection; what the publisher said about the first event that is not
+    /// durable; kFenced when another relay took over in the middle (call again to stand by).
+    Result<std::uint64_t> run_once();
+
+    /// A number that changes when the log may have news. Cheap.
+    Result<std::uint64_t> change_token();
+
+    [[nodiscard]] RelayStats stats() const noexcept;
+
+    /// True while this relay holds its partition.
+    [[nodiscard]] bool leads() const noexcept;
+
+private:
+    class Impl;
+    explicit Relay(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace instep

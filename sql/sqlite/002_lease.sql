@@ -1,0 +1,6 @@
+CREATE TABLE instep_lease (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    until_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

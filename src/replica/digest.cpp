@@ -1,0 +1,210 @@
+#include "digest.hpp"
+
+#include "instep/base/bytes.hpp"
+#include "replica_store.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+namespace instep {
+
+namespace {
+
+/// One digest against one replica table.
+class Comparison {
+public:
+    Comparison(Transaction& transaction, const ReplicaDefinition& definition,
+               const ReplicaTable& table, const Event& event, const Digest& digest,
+               VerificationPurpose purpose, JsonRows& json)
+        : transaction_(transaction),
+          definition_(definition),
+          table_(table),
+          event_(event),
+          digest_(digest),
+          purpose_(purpose),
+          json_(json) {}
+
+    Result<void> run() {
+        INSTEP_TRY_ASSIGN(const Answer answer, take_answer(transaction_, digest_.header));
+        if (answer.repeated) {
+            // By now the replica may be newer than the digest.
+            return {};
+        }
+        INSTEP_TRY(digest_.by_key ? compare_keys() : compare_ranges());
+        if (answer.ends_scan) {
+            INSTEP_TRY(close_verification_scan(transaction_, digest_.header.scan));
+        }
+        return {};
+    }
+
+private:
+    Result<void> compare_ranges() {
+        std::string after = digest_.header.after;
+        std::uint64_t rows = 0;
+        for (const DigestRange& range : digest_.ranges) {
+            INSTEP_TRY_ASSIGN(const RowSetHash local, hash_range(after, range.to));
+            if (local.rows() != range.rows || local.hex() != range.hash) {
+                INSTEP_TRY(ask(ScanKind::kKeys, 'k', after, range.to));
+            }
+            rows += range.rows;
+            after = range.to;
+        }
+        INSTEP_TRY(transaction_.execute(
+            "UPDATE instep_verification SET rows_checked = rows_checked + $1, "
+            "ranges_checked = ranges_checked + $2, as_of = $3 WHERE id = $4",
+            {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(digest_.ranges.size()),
+             to_sequence(event_.version), verification_of(digest_.header.scan)}));
+        return {};
+    }
+
+    Result<void> compare_keys() {
+        INSTEP_TRY_ASSIGN(auto local, hash_keys(digest_.header.after, digest_.header.to));
+        std::string repair;
+        std::map<std::string, std::string_view> differences;
+        for (const DigestRange& remote : digest_.ranges) {
+            ValueArena arena;
+            INSTEP_TRY_ASSIGN(const Row key, json_.read_array(remote.to, arena));
+            const std::string text = key_text(key);
+            const auto mine = local.find(text);
+            if (mine == local.end()) {
+                differences.emplace(text, "missing");
+                continue;
+            }
+            if (mine->second != remote.hash) {
+                differences.emplace(text, "different");
+            }
+            local.erase(mine);
+        }
+        for (const auto& [text, hash] : local) {
+            differences.emplace(text, "stray");
+        }
+        if (!differences.empty() && purpose_ == VerificationPurpose::kRepair) {
+            INSTEP_TRY_ASSIGN(repair,
+                              ask(ScanKind::kRows, 'r', digest_.header.after, digest_.header.to));
+        }
+        for (const auto& [text, kind] : differences) {
+            INSTEP_TRY(transaction_.execute(
+                "INSERT INTO instep_difference (verification, key, kind, repair) "
+                "VALUES ($1, $2, $3, $4) ON CONFLICT (verification, key) DO NOTHING",
+                {verification_of(digest_.header.scan), std::string_view(text), kind,
+                 std::string_view(repair)}));
+        }
+        return {};
+    }
+
+    Result<std::string> ask(ScanKind kind, char mark, const std::string& after,
+                            const std::string& to) {
+        INSTEP_TRY_ASSIGN(
+            auto rows, transaction_.query("UPDATE instep_verification SET open_scans = open_scans "
+                                          "+ 1, scans_asked = scans_asked + 1 WHERE id = $1 "
+                                          "RETURNING scans_asked",
+                                          {verification_of(digest_.header.scan)}));
+        INSTEP_TRY(rows->next());
+        ScanRequest request;
+        request.id =
+            fmt::format("{}/{}{}", verification_of(digest_.header.scan), mark, rows->integer(0));
+        rows.reset();
+        request.consumer = definition_.subscription();
+        request.entity = definition_.topic.substr(definition_.topic.find('.') + 1);
+        request.kind = kind;
+        request.columns = table_.source_columns();
+        request.after = after;
+        request.to = to;
+        INSTEP_TRY(send_scan_request(transaction_, definition_, request));
+        return request.id;
+    }
+
+    /// Calls `row` with the key's values and the hashed values of each local row of the range
+    /// that belongs to the digest's partition.
+    template <class RowFunction>
+    Result<void> for_each_row(const std::string& after, const std::string& to, RowFunction row) {
+        ValueArena arena;
+        std::vector<ValueView> parameters;
+        for (const std::string& bound : {after, to}) {
+            if (!bound.empty()) {
+                INSTEP_TRY_ASSIGN(const Row key, json_.read_array(bound, arena));
+                parameters.insert(parameters.end(), key.begin(), key.end());
+            }
+        }
+        const std::string selected =
+            fmt::format("{}, {}", table_.key_list(), table_.local_list(digest_.header.columns));
+        INSTEP_TRY_ASSIGN(
+            auto rows,
+            transaction_.query(table_.select_range(selected, !after.empty(), !to.empty(), ""),
+                               parameters));
+        const std::size_t keys = table_.key_places().size();
+        std::vector<ValueView> values(rows->column_count());
+        for (;;) {
+            INSTEP_TRY_ASSIGN(const bool more, rows->next());
+            if (!more) {
+                return {};
+            }
+            for (std::size_t i = 0; i < values.size(); ++i) {
+                values[i] = rows->at(i);
+            }
+            const std::span<const ValueView> all(values);
+            const auto key = all.first(keys);
+            if (digest_.header.partitions == 1 ||
+                key_hash(key_text(key)) % digest_.header.partitions == digest_.header.partition) {
+                row(key, all.subspan(keys));
+            }
+        }
+    }
+
+    Result<RowSetHash> hash_range(const std::string& after, const std::string& to) {
+        RowSetHash hash;
+        INSTEP_TRY(for_each_row(after, to,
+                                [&](std::span<const ValueView>, std::span<const ValueView> values) {
+                                    hash.add(values);
+                                }));
+        return hash;
+    }
+
+    Result<std::map<std::string, std::string>> hash_keys(const std::string& after,
+                                                         const std::string& to) {
+        std::map<std::string, std::string> hashes;
+        INSTEP_TRY(for_each_row(
+            after, to, [&](std::span<const ValueView> key, std::span<const ValueView> values) {
+                RowSetHash hash;
+                hash.add(values);
+                hashes.emplace(key_text(key), hash.hex());
+            }));
+        return hashes;
+    }
+
+    Transaction& transaction_;
+    const ReplicaDefinition& definition_;
+    const ReplicaTable& table_;
+    const Event& event_;
+    const Digest& digest_;
+    const VerificationPurpose purpose_;
+    JsonRows& json_;
+};
+
+}  // namespace
+
+Result<void> compare_digest(Transaction& transaction, const ReplicaDefinition& definition,
+                            const ReplicaTable& table, const Event& event, JsonRows& json) {
+    INSTEP_TRY_ASSIGN(const Digest digest, json.read_digest(event.data));
+    const std::string_view verification = verification_of(digest.header.scan);
+    INSTEP_TRY_ASSIGN(auto rows,
+                      transaction.query("SELECT purpose FROM instep_verification WHERE id = $1 AND "
+                                        "finished_us IS NULL",
+                                        {verification}));
+    INSTEP_TRY_ASSIGN(const bool known, rows->next());
+    if (!known) {
+        return {};
+    }
+    const auto purpose =
+        rows->text(0) == "repair" ? VerificationPurpose::kRepair : VerificationPurpose::kVerify;
+    rows.reset();
+    if (!digest.header.refused.empty()) {
+        INSTEP_TRY(transaction.execute("UPDATE instep_verification SET problem = $1 WHERE id = $2",
+                                       {std::string_view(digest.header.refused), verification}));
+        return close_verification_scan(transaction, digest.header.scan);
+    }
+    return Comparison(transaction, definition, table, event, digest, purpose, json).run();
+}
+
+}  // namespace instep

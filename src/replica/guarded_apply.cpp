@@ -1,0 +1,339 @@
+#include "guarded_apply.hpp"
+
+#include "instep/base/bytes.hpp"
+#include "instep/base/fail_point.hpp"
+#include "replica_store.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ranges>
+
+namespace instep {
+
+Result<void> GuardedApply::begin(Transaction& transaction, const ReplicaTable& table) {
+    arena_.clear();
+    partial_.clear();
+    INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
+    now_us_ = micros(now);
+    INSTEP_TRY_ASSIGN(auto rows,
+                      transaction.query("SELECT 1 FROM instep_tombstone WHERE replica = $1 LIMIT 1",
+                                        {table.replica_id()}));
+    INSTEP_TRY_ASSIGN(tombstones_exist_, rows->next());
+    const std::size_t keys = table.key_places().size();
+    upserts_ = Bulk{table.source_columns().size() + (tombstones_exist_ ? 2 : 1), {}, {}};
+    deletes_ = Bulk{keys + 3, {}, {}};
+    return {};
+}
+
+/// Fills newest_ and older_; counts what is older than another event before it in the batch.
+ApplyCounts GuardedApply::keep_newest(std::span<const Event* const> events) {
+    ApplyCounts counts;
+    newest_.clear();
+    older_.assign(events.size(), std::nullopt);
+    for (std::size_t i = 0; i < events.size(); ++i) {
+        const auto [slot, first] = newest_.try_emplace(events[i]->key, i);
+        if (first) {
+            continue;
+        }
+        const auto order = events[i]->version <=> events[slot->second]->version;
+        if (order > 0) {
+            older_[i] = slot->second;
+            slot->second = i;
+        } else {
+            ++(order == 0 ? counts.duplicates_ignored : counts.stale_ignored);
+        }
+    }
+    return counts;
+}
+
+std::uint64_t GuardedApply::older_events(std::size_t newest) const {
+    std::uint64_t count = 0;
+    for (auto older = older_[newest]; older; older = older_[*older]) {
+        ++count;
+    }
+    return count;
+}
+
+Result<std::vector<ValueView>> GuardedApply::key_of(const ReplicaTable& table) const {
+    std::vector<ValueView> key;
+    for (const std::size_t place : table.key_places()) {
+        if (std::holds_alternative<std::monostate>(row_[place])) {
+            return fail(ErrorCode::kCorrupt,
+                        fmt::format("the event's data has no value for key column {}",
+                                    table.source_columns()[place]));
+        }
+        key.push_back(row_[place]);
+    }
+    return key;
+}
+
+void GuardedApply::stage_row(const ReplicaTable& table, std::string_view version,
+                             std::size_t source) {
+    upserts_.values.insert(upserts_.values.end(), row_.begin(), row_.end());
+    upserts_.values.emplace_back(BlobView{version});
+    if (tombstones_exist_) {
+        std::vector<ValueView> key;
+        for (const std::size_t place : table.key_places()) {
+            key.push_back(row_[place]);
+        }
+        upserts_.values.emplace_back(arena_.keep(key_text(key)));
+    }
+    upserts_.sources.push_back(source);
+}
+
+Result<void> GuardedApply::stage(const ReplicaTable& table, const Event& event, std::size_t index) {
+    if (auto read = json_.read_object(event.data, table.source_columns(), arena_, row_, present_);
+        !read) {
+        return fail_in(fmt::format("event {} of key {}", event.id, event.key),
+                       std::move(read).error());
+    }
+    INSTEP_TRY_ASSIGN(const auto key, key_of(table));
+    const std::string_view version = arena_.keep(to_bytes(event.version));
+    if (event.operation == Operation::kDelete) {
+        deletes_.values.insert(deletes_.values.end(), key.begin(), key.end());
+        deletes_.values.emplace_back(BlobView{version});
+        deletes_.values.emplace_back(arena_.keep(key_text(key)));
+        deletes_.values.emplace_back(now_us_);
+        deletes_.sources.push_back(index);
+    } else if (std::ranges::find(present_, false) != present_.end()) {
+        partial_.push_back(index);
+    } else {
+        stage_row(table, version, index);
+    }
+    return {};
+}
+
+Result<ApplyCounts> GuardedApply::apply_events(Transaction& transaction, const ReplicaTable& table,
+                                               std::span<const Event* const> events) {
+    INSTEP_TRY(begin(transaction, table));
+    ApplyCounts counts = keep_newest(events);
+    for (std::size_t i = 0; i < events.size(); ++i) {
+        if (newest_.at(events[i]->key) == i) {
+            INSTEP_TRY(stage(table, *events[i], i));
+        }
+    }
+    const std::string& upsert = tombstones_exist_ ? table.upsert() : table.upsert_untombed();
+    INSTEP_TRY_ASSIGN(const ApplyCounts upserted,
+                      write(transaction, table, upsert, upserts_, events));
+    INSTEP_FAIL_POINT("replica.after_upserts");
+    INSTEP_TRY_ASSIGN(const ApplyCounts deleted, write_deletes(transaction, table, events));
+    INSTEP_FAIL_POINT("replica.after_deletes");
+    counts += upserted;
+    counts += deleted;
+    for (const std::size_t newest : partial_) {
+        INSTEP_TRY_ASSIGN(const ApplyCounts written,
+                          write_partial(transaction, table, events, newest));
+        counts += written;
+    }
+    return counts;
+}
+
+Result<ApplyCounts> GuardedApply::write(Transaction& transaction, const ReplicaTable& table,
+                                        const std::string& sql, const Bulk& bulk,
+                                        std::span<const Event* const> events) {
+    ApplyCounts counts;
+    INSTEP_TRY_ASSIGN(const auto changed,
+                      transaction.execute_many(sql, {bulk.columns, bulk.values}));
+    for (std::size_t i = 0; i < changed.size(); ++i) {
+        const std::size_t source = bulk.sources[i];
+        const std::uint64_t older = older_events(source);
+        if (changed[i] > 0) {
+            counts.applied += 1 + older;
+            continue;
+        }
+        INSTEP_TRY_ASSIGN(const bool duplicate, is_duplicate(transaction, table, *events[source]));
+        ++(duplicate ? counts.duplicates_ignored : counts.stale_ignored);
+        counts.stale_ignored += older;
+    }
+    return counts;
+}
+
+Result<ApplyCounts> GuardedApply::write_deletes(Transaction& transaction, const ReplicaTable& table,
+                                                std::span<const Event* const> events) {
+    INSTEP_TRY_ASSIGN(const ApplyCounts counts,
+                      write(transaction, table, table.bury(), deletes_, events));
+    const std::size_t keys = table.key_places().size();
+    Bulk removals{keys + 1, {}, {}};
+    for (std::size_t i = 0; i < deletes_.values.size(); i += deletes_.columns) {
+        const auto row = deletes_.values.begin() + static_cast<std::ptrdiff_t>(i);
+        removals.values.insert(removals.values.end(), row,
+                               row + static_cast<std::ptrdiff_t>(keys + 1));
+    }
+    INSTEP_TRY(transaction.execute_many(table.remove(), {removals.columns, removals.values}));
+    return counts;
+}
+
+/// An event that leaves columns out builds on the older ones of its key, so all are written,
+/// one after the other.
+Result<ApplyCounts> GuardedApply::write_partial(Transaction& transaction, const ReplicaTable& table,
+                                                std::span<const Event* const> events,
+                                                std::size_t newest) {
+    std::vector<std::size_t> history;
+    for (std::optional<std::size_t> next = newest; next; next = older_[*next]) {
+        history.push_back(*next);
+    }
+    ApplyCounts counts;
+    for (const std::size_t index : history | std::views::reverse) {
+        const Event& event = *events[index];
+        if (event.operation == Operation::kDelete) {
+            deletes_ = Bulk{deletes_.columns, {}, {}};
+            INSTEP_TRY(stage(table, event, index));
+            INSTEP_TRY(write_deletes(transaction, table, events));
+            ++counts.applied;
+            continue;
+        }
+        INSTEP_TRY_ASSIGN(const bool written, upsert_present(transaction, table, event));
+        if (written) {
+            ++counts.applied;
+            continue;
+        }
+        INSTEP_TRY_ASSIGN(const bool duplicate, is_duplicate(transaction, table, event));
+        ++(duplicate ? counts.duplicates_ignored : counts.stale_ignored);
+    }
+    return counts;
+}
+
+Result<bool> GuardedApply::upsert_present(Transaction& transaction, const ReplicaTable& table,
+                                          const Event& event) {
+    INSTEP_TRY(json_.read_object(event.data, table.source_columns(), arena_, row_, present_));
+    INSTEP_TRY_ASSIGN(const auto key, key_of(table));
+    std::vector<std::size_t> places;
+    std::vector<ValueView> values;
+    for (std::size_t i = 0; i < present_.size(); ++i) {
+        if (present_[i]) {
+            places.push_back(i);
+            values.push_back(row_[i]);
+        }
+    }
+    const std::string version = to_bytes(event.version);
+    const std::string text = key_text(key);
+    values.emplace_back(BlobView{version});
+    values.emplace_back(std::string_view(text));
+    INSTEP_TRY_ASSIGN(const std::int64_t changed,
+                      transaction.execute(table.upsert_of(places), values));
+    return changed > 0;
+}
+
+/// Tells why the guard said no: the same version is there, as a row or as a tombstone, or a
+/// newer one is.
+Result<bool> GuardedApply::is_duplicate(Transaction& transaction, const ReplicaTable& table,
+                                        const Event& event) {
+    INSTEP_TRY(json_.read_object(event.data, table.source_columns(), arena_, row_, present_));
+    INSTEP_TRY_ASSIGN(const auto key, key_of(table));
+    const std::string version = to_bytes(event.version);
+    INSTEP_TRY_ASSIGN(auto row, transaction.query(table.version_of(), key));
+    INSTEP_TRY_ASSIGN(const bool standing, row->next());
+    if (standing && row->blob(0) == version) {
+        return true;
+    }
+    const std::string text = key_text(key);
+    INSTEP_TRY_ASSIGN(auto tombstone,
+                      transaction.query("SELECT version FROM instep_tombstone "
+                                        "WHERE replica = $1 AND key = $2",
+                                        {table.replica_id(), std::string_view(text)}));
+    INSTEP_TRY_ASSIGN(const bool buried, tombstone->next());
+    return buried && tombstone->blob(0) == version;
+}
+
+Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(
+    Transaction& transaction, const Event& event,
+    const std::function<Result<const ReplicaTable*>(const ChunkHeader&)>& header) {
+    ChunkOutcome outcome;
+    const ReplicaTable* table = nullptr;
+    std::vector<std::size_t> places;
+    std::string_view version;
+    const auto open = [&](const ChunkHeader& head) -> Result<void> {
+        outcome.header = head;
+        INSTEP_TRY_ASSIGN(table, header(head));
+        if (table == nullptr) {
+            return {};
+        }
+        for (const std::string& column : table->source_columns()) {
+            const auto place = std::ranges::find(head.columns, column);
+            if (place == head.columns.end()) {
+                return fail(ErrorCode::kCorrupt,
+                            fmt::format("chunk {} lacks column {}", event.id, column));
+            }
+            places.push_back(static_cast<std::size_t>(place - head.columns.begin()));
+        }
+        INSTEP_TRY(begin(transaction, *table));
+        version = arena_.keep(to_bytes(event.version));
+        return {};
+    };
+    const auto add = [&](const Row& values) -> Result<void> {
+        if (table == nullptr) {
+            return {};
+        }
+        if (values.size() != outcome.header.columns.size()) {
+            return fail(ErrorCode::kCorrupt,
+                        fmt::format("a row of chunk {} has {} values, not {}", event.id,
+                                    values.size(), outcome.header.columns.size()));
+        }
+        row_.clear();
+        for (const std::size_t place : places) {
+            row_.push_back(values[place]);
+        }
+        stage_row(*table, version, outcome.rows++);
+        return {};
+    };
+    INSTEP_TRY(json_.read_chunk(event.data, arena_, open, add));
+    if (table == nullptr) {
+        return outcome;
+    }
+    INSTEP_TRY(
+        transaction.execute_many(tombstones_exist_ ? table->upsert() : table->upsert_untombed(),
+                                 {upserts_.columns, upserts_.values}));
+    INSTEP_FAIL_POINT("replica.after_chunk_rows");
+    INSTEP_TRY_ASSIGN(outcome.strays, delete_strays(transaction, *table, outcome.header, version));
+    INSTEP_FAIL_POINT("replica.after_strays");
+    return outcome;
+}
+
+/// Every row of the range that the chunk did not make as new as itself is one that the
+/// source does not have: its version says so, without comparing keys.
+Result<std::uint64_t> GuardedApply::delete_strays(Transaction& transaction,
+                                                  const ReplicaTable& table,
+                                                  const ChunkHeader& header,
+                                                  std::string_view version) {
+    std::vector<ValueView> parameters;
+    for (const std::string& bound : {header.after, header.to}) {
+        if (!bound.empty()) {
+            INSTEP_TRY_ASSIGN(const Row key, json_.read_array(bound, arena_));
+            parameters.insert(parameters.end(), key.begin(), key.end());
+        }
+    }
+    parameters.emplace_back(BlobView{version});
+    INSTEP_TRY_ASSIGN(
+        auto rows,
+        transaction.query(
+            table.select_range(table.key_list(), !header.after.empty(), !header.to.empty(),
+                               fmt::format("{} < ${}", kVersionColumn, parameters.size())),
+            parameters));
+    const std::size_t keys = table.key_places().size();
+    Bulk removals{keys + 1, {}, {}};
+    for (;;) {
+        INSTEP_TRY_ASSIGN(const bool more, rows->next());
+        if (!more) {
+            break;
+        }
+        std::vector<ValueView> key;
+        for (std::size_t i = 0; i < keys; ++i) {
+            key.push_back(arena_.keep(rows->at(i)));
+        }
+        const std::string_view text = arena_.keep(key_text(key));
+        if (key_hash(text) % header.partitions != header.partition) {
+            continue;
+        }
+        removals.values.insert(removals.values.end(), key.begin(), key.end());
+        removals.values.emplace_back(BlobView{version});
+        deletes_.values.insert(deletes_.values.end(), key.begin(), key.end());
+        deletes_.values.insert(deletes_.values.end(), {BlobView{version}, text, now_us_});
+    }
+    rows.reset();
+    INSTEP_TRY(transaction.execute_many(table.bury(), {deletes_.columns, deletes_.values}));
+    INSTEP_TRY(transaction.execute_many(table.remove(), {removals.columns, removals.values}));
+    return removals.values.size() / removals.columns;
+}
+
+}  // namespace instep

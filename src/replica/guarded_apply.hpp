@@ -1,0 +1,85 @@
+// Writes rows where they are newer than what is there.
+#pragma once
+
+#include "instep/consumer/handler.hpp"
+#include "instep/event/event.hpp"
+#include "json_rows.hpp"
+#include "replica_table.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace instep {
+
+/// Bulk writes for one replica table; one a thread. All within the caller's transaction.
+class GuardedApply {
+public:
+    /// Upserts and deletes, newest of each key only; older ones of the batch count as applied with
+    /// it. Errors: as ReplicaHandler::apply().
+    Result<ApplyCounts> apply_events(Transaction& transaction, const ReplicaTable& table,
+                                     std::span<const Event* const> events);
+
+    struct ChunkOutcome {
+        ChunkHeader header;
+        std::uint64_t rows = 0;
+        std::uint64_t strays = 0;
+    };
+
+    /// Writes all rows of a chunk, then deletes what its range holds beside them. `header` is
+    /// called before the first row, may change the local table, and returns the one to write
+    /// to; nullptr leaves the rows out.
+    Result<ChunkOutcome> apply_chunk(
+        Transaction& transaction, const Event& event,
+        const std::function<Result<const ReplicaTable*>(const ChunkHeader&)>& header);
+
+private:
+    /// Parameters for one execute_many(), and which event each row came from.
+    struct Bulk {
+        std::size_t columns = 0;
+        std::vector<ValueView> values;
+        std::vector<std::size_t> sources;
+    };
+
+    Result<void> begin(Transaction& transaction, const ReplicaTable& table);
+    ApplyCounts keep_newest(std::span<const Event* const> events);
+    Result<void> stage(const ReplicaTable& table, const Event& event, std::size_t index);
+    void stage_row(const ReplicaTable& table, std::string_view version, std::size_t source);
+    [[nodiscard]] Result<std::vector<ValueView>> key_of(const ReplicaTable& table) const;
+    Result<ApplyCounts> write(Transaction& transaction, const ReplicaTable& table,
+                              const std::string& sql, const Bulk& bulk,
+                              std::span<const Event* const> events);
+    Result<ApplyCounts> write_deletes(Transaction& transaction, const ReplicaTable& table,
+                                      std::span<const Event* const> events);
+    Result<ApplyCounts> write_partial(Transaction& transaction, const ReplicaTable& table,
+                                      std::span<const Event* const> events, std::size_t newest);
+    Result<bool> upsert_present(Transaction& transaction, const ReplicaTable& table,
+                                const Event& event);
+    Result<bool> is_duplicate(Transaction& transaction, const ReplicaTable& table,
+                              const Event& event);
+    [[nodiscard]] std::uint64_t older_events(std::size_t newest) const;
+    Result<std::uint64_t> delete_strays(Transaction& transaction, const ReplicaTable& table,
+                                        const ChunkHeader& header, std::string_view version);
+
+    JsonRows json_;
+    ValueArena arena_;
+    Row row_;
+    std::vector<bool> present_;
+    bool tombstones_exist_ = true;
+    std::int64_t now_us_ = 0;
+    Bulk upserts_;
+    Bulk deletes_;
+
+    /// Events whose data leaves out columns: those stay as they are.
+    std::vector<std::size_t> partial_;
+
+    /// The newest event of each key, and for each event the next older one of its key.
+    std::unordered_map<std::string_view, std::size_t> newest_;
+    std::vector<std::optional<std::size_t>> older_;
+};
+
+}  // namespace instep

@@ -1,0 +1,253 @@
+#include "digest.hpp"
+#include "guarded_apply.hpp"
+#include "instep/replica/replica.hpp"
+#include "instep/telemetry/logger.hpp"
+#include "replica_store.hpp"
+#include "replica_table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace instep {
+
+namespace {
+
+bool is_row_event(const Event& event) {
+    return event.operation == Operation::kUpsert || event.operation == Operation::kDelete;
+}
+
+/// The consumer that a chunk or digest is meant for.
+std::string_view addressee(const Event& event) {
+    const auto found = std::ranges::find(event.extensions, "consumer",
+                                         &std::pair<std::string, std::string>::first);
+    return found == event.extensions.end() ? "" : std::string_view(found->second);
+}
+
+/// The version at the end of "iam.user/3"; 0 if there is none.
+std::uint32_t contract_version(std::string_view schema) {
+    std::uint32_t version = 0;
+    const std::string_view digits = schema.substr(schema.rfind('/') + 1);
+    std::from_chars(digits.data(), digits.data() + digits.size(), version);
+    return version;
+}
+
+}  // namespace
+
+class ReplicaHandler::Impl {
+public:
+    Impl(ReplicaDefinition definition, Random& random, Logger& logger)
+        : definition_(std::move(definition)), random_(random), logger_(logger) {}
+
+    Result<ApplyCounts> apply(Transaction& transaction, std::span<const Event* const> events) {
+        INSTEP_TRY_ASSIGN(ReplicaRow row, replica_row(transaction, definition_));
+        INSTEP_TRY(bind(row, transaction.dialect()));
+        ApplyCounts counts;
+        for (std::size_t i = 0; i < events.size();) {
+            const Event& event = *events[i];
+            INSTEP_TRY(heed_epoch(transaction, row, event));
+            if (is_row_event(event)) {
+                const std::size_t end = end_of_run(events, i, row.epoch);
+                INSTEP_TRY_ASSIGN(const ApplyCounts applied,
+                                  apply_run(transaction, row, events.subspan(i, end - i)));
+                counts += applied;
+                i = end;
+                continue;
+            }
+            INSTEP_TRY_ASSIGN(const ApplyCounts applied, apply_range(transaction, row, event));
+            counts += applied;
+            ++i;
+        }
+        return counts;
+    }
+
+private:
+    /// Makes table_ what the stored contract says. The cache is keyed by the contract's text,
+    /// so a transaction that was rolled back cannot leave it wrong.
+    Result<void> bind(const ReplicaRow& row, const Dialect& dialect) {
+        if (row.contract.empty()) {
+            table_.reset();
+        } else if (!table_ || row.contract != bound_text_) {
+            INSTEP_TRY_ASSIGN(contract_, contract_from_json(row.contract));
+            INSTEP_TRY_ASSIGN(table_, ReplicaTable::bind(definition_, contract_, row.id, dialect));
+        }
+        bound_text_ = row.contract;
+        return {};
+    }
+
+    static std::size_t end_of_run(std::span<const Event* const> events, std::size_t begin,
+                                  std::uint32_t epoch) {
+        std::size_t end = begin;
+        while (end < events.size() && is_row_event(*events[end]) &&
+               events[end]->version.epoch <= epoch) {
+            ++end;
+        }
+        return end;
+    }
+
+    /// A higher epoch means that the source was restored: rows that it lost stand here still,
+    /// so everything is asked for again.
+    Result<void> heed_epoch(Transaction& transaction, ReplicaRow& row, const Event& event) {
+        if (event.version.epoch <= row.epoch) {
+            return {};
+        }
+        const bool first = row.epoch == 0;
+        row.epoch = event.version.epoch;
+        INSTEP_TRY(transaction.execute("UPDATE instep_replica SET epoch = $1 WHERE id = $2",
+                                       {std::int64_t{row.epoch}, row.id}));
+        if (first) {
+            return {};
+        }
+        logger_.warn(
+            "replica.source_was_rewound",
+            {{"replica", definition_.table}, {"epoch", static_cast<std::int64_t>(row.epoch)}});
+        return refill(transaction, row);
+    }
+
+    Result<void> refill(Transaction& transaction, ReplicaRow& row) {
+        INSTEP_TRY_ASSIGN(row.backfill, begin_backfill(transaction, definition_, row.id, random_));
+        row.state = ReplicaState::kFilling;
+        return {};
+    }
+
+    Result<ApplyCounts> apply_run(Transaction& transaction, ReplicaRow& row,
+                                  std::span<const Event* const> events) {
+        if (!table_) {
+            // The backfill that brings the table is read after these, and holds them.
+            ApplyCounts counts;
+            counts.stale_ignored = events.size();
+            return counts;
+        }
+        if (row.state == ReplicaState::kLive &&
+            contract_version(events.back()->schema) > contract_.version) {
+            logger_.info("replica.contract_changed",
+                         {{"replica", definition_.table}, {"schema", events.back()->schema}});
+            INSTEP_TRY(refill(transaction, row));
+        }
+        return guarded_.apply_events(transaction, *table_, events);
+    }
+
+    Result<ApplyCounts> apply_range(Transaction& transaction, ReplicaRow& row, const Event& event) {
+        ApplyCounts counts;
+        const bool mine = addressee(event) == definition_.subscription();
+        if (!mine || event.operation == Operation::kNone) {
+            counts.not_addressed = 1;
+            return counts;
+        }
+        if (event.operation == Operation::kChunk) {
+            INSTEP_TRY(apply_chunk(transaction, row, event));
+        } else if (table_) {
+            INSTEP_TRY(compare_digest(transaction, definition_, *table_, event, json_));
+        }
+        counts.applied = 1;
+        return counts;
+    }
+
+    Result<void> apply_chunk(Transaction& transaction, ReplicaRow& row, const Event& event) {
+        const auto open = [&](const ChunkHeader& header) -> Result<const ReplicaTable*> {
+            if (!header.refused.empty()) {
+                return nullptr;
+            }
+            INSTEP_TRY(adopt_contract(transaction, row, header.contract));
+            return &*table_;
+        };
+        INSTEP_TRY_ASSIGN(const auto outcome, guarded_.apply_chunk(transaction, event, open));
+        if (outcome.strays > 0) {
+            logger_.info("replica.strays_removed",
+                         {{"replica", definition_.table},
+                          {"rows", static_cast<std::int64_t>(outcome.strays)}});
+        }
+        INSTEP_TRY_ASSIGN(const Answer answer, take_answer(transaction, outcome.header));
+        if (outcome.header.scan == row.backfill) {
+            return note_filled(transaction, row, outcome, answer);
+        }
+        if (answer.ends_scan) {
+            return note_repaired(transaction, outcome.header.scan);
+        }
+        return {};
+    }
+
+    Result<void> adopt_contract(Transaction& transaction, ReplicaRow& row,
+                                const std::string& text) {
+        if (table_ && text == row.contract) {
+            return {};
+        }
+        INSTEP_TRY_ASSIGN(const Contract contract, contract_from_json(text));
+        if (table_ && contract.version < contract_.version) {
+            return {};
+        }
+        row.contract = text;
+        INSTEP_TRY(bind(row, transaction.dialect()));
+        INSTEP_TRY_ASSIGN(const auto changes, table_->missing(transaction.connection()));
+        for (const SchemaChange& change : changes) {
+            if (auto done = transaction.execute(change.sql); !done) {
+                return fail_in(change.summary, std::move(done).error());
+            }
+        }
+        INSTEP_TRY(transaction.execute("UPDATE instep_replica SET contract = $1 WHERE id = $2",
+                                       {std::string_view(text), row.id}));
+        return {};
+    }
+
+    Result<void> note_filled(Transaction& transaction, ReplicaRow& row,
+                             const GuardedApply::ChunkOutcome& outcome, const Answer& answer) {
+        if (answer.repeated) {
+            return {};
+        }
+        if (!outcome.header.refused.empty()) {
+            row.state = ReplicaState::kRefused;
+        } else if (answer.ends_scan) {
+            row.state = ReplicaState::kLive;
+        }
+        INSTEP_TRY(transaction.execute(
+            "UPDATE instep_replica SET state = $1, problem = $2, filled_rows = filled_rows + $3 "
+            "WHERE id = $4",
+            {to_string(row.state), std::string_view(outcome.header.refused),
+             static_cast<std::int64_t>(outcome.rows), row.id}));
+        if (answer.ends_scan) {
+            logger_.info("replica.filled",
+                         {{"replica", definition_.table}, {"state", to_string(row.state)}});
+        }
+        return {};
+    }
+
+    Result<void> note_repaired(Transaction& transaction, const std::string& scan) {
+        INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
+        INSTEP_TRY(transaction.execute(
+            "UPDATE instep_difference SET repaired_us = $1 WHERE verification = $2 AND repair = $3",
+            {micros(now), verification_of(scan), std::string_view(scan)}));
+        return close_verification_scan(transaction, scan);
+    }
+
+    const ReplicaDefinition definition_;
+    Random& random_;
+    Logger& logger_;
+    GuardedApply guarded_;
+    JsonRows json_;
+    std::string bound_text_;
+    Contract contract_;
+    std::optional<ReplicaTable> table_;
+};
+
+ReplicaHandler::ReplicaHandler(ReplicaDefinition definition, Random& random, Logger& logger)
+    : impl_(std::make_unique<Impl>(std::move(definition), random, logger)) {}
+ReplicaHandler::~ReplicaHandler() = default;
+
+Result<ApplyCounts> ReplicaHandler::apply(Transaction& transaction,
+                                          std::span<const Event* const> events) {
+    return impl_->apply(transaction, events);
+}
+
+Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
+                                               const ReplicaDefinition& definition,
+                                               const Contract* contract) {
+    if (contract == nullptr) {
+        return std::vector<SchemaChange>{};
+    }
+    INSTEP_TRY_ASSIGN(const ReplicaTable table,
+                      ReplicaTable::bind(definition, *contract, 0, connection.dialect()));
+    return table.missing(connection);
+}
+
+}  // namespace instep
