@@ -11,4 +11,4 @@ find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 
 # Those that whoever links Instep has to link too, as pkg-config modules.
-set(INSTEP_LINK_MODULES sqlite3>=3.40 fmt libxxhash simdjson)
+set(INSTEP_LINK_MODULES sqlite3>=3.40 fmt libxxhash simdjson tomlplusplus)

@@ -1,6 +1,10 @@
 // The service file: TOML that describes one service. See docs/reference/service-file.md.
 #pragma once
 
+#include "instep/base/error.hpp"
+#include "instep/capture/contract.hpp"
+#include "instep/replica/replica.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -9,10 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "instep/base/error.hpp"
-#include "instep/capture/contract.hpp"
-#include "instep/replica/replica.hpp"
 
 namespace instep {
 
@@ -48,8 +48,8 @@ using Environment = std::function<std::optional<std::string>(const std::string& 
 /// Reads the variables of this process.
 Environment process_environment();
 
-/// Errors: kNotFound or kPermissionDenied for the file; kConfigInvalid with file, line, column, what
-/// was expected and, for an unknown key, the nearest known one.
+/// Errors: kNotFound or kPermissionDenied for the file; kConfigInvalid with file, line, column,
+/// what was expected and, for an unknown key, the nearest known one.
 Result<ServiceConfig> load_service_file(const std::string& path, const Environment& environment);
 
 /// The same from text. Relative paths in URLs are taken from the folder of `path`.
@@ -63,12 +63,17 @@ struct Setting {
     std::string_view table;
     std::string_view key;
 
-    /// "text", "integer", "duration", "list of text" or "table of text".
+    /// "text", "integer", "duration", "list of text", "text or list of text" or
+    /// "list or table of text".
     std::string_view type;
 
     /// As written in TOML; empty if the setting is required, or absent by default.
-    std::string_view default_value;
+    std::string_view default_value{};
     bool required = false;
+
+    /// Bounds of an integer, or of a duration in seconds.
+    std::int64_t minimum = 0;
+    std::int64_t maximum = 0;
     std::string_view description;
 };
 
