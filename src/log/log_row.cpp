@@ -37,7 +37,9 @@ Event read_log_row(const Cursor& row, const LogIdentity& identity, std::string_v
     event.correlation_id = text(11);
     event.causation_id = text(12);
     event.trace_parent = text(13);
-    event.data = row.blob(14);
+    // Triggers and plain SQL write texts, the library bytes.
+    const bool is_text = std::holds_alternative<std::string_view>(row.at(14));
+    event.data = is_text ? row.text(14) : row.blob(14);
     return event;
 }
 

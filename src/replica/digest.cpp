@@ -80,6 +80,7 @@ private:
             differences.emplace(text, "stray");
         }
         if (!differences.empty() && purpose_ == VerificationPurpose::kRepair) {
+            INSTEP_TRY(age_newer_rows());
             INSTEP_TRY_ASSIGN(repair,
                               ask(ScanKind::kRows, 'r', digest_.header.after, digest_.header.to));
         }
@@ -90,6 +91,22 @@ private:
                 {verification_of(digest_.header.scan), std::string_view(text), kind,
                  std::string_view(repair)}));
         }
+        return {};
+    }
+
+    /// At this place in the order no row can rightly be newer than the digest. One that says
+    /// so was tampered with, and must not keep the repair out.
+    Result<void> age_newer_rows() {
+        ValueArena arena;
+        INSTEP_TRY_ASSIGN(Row parameters,
+                          json_.read_bounds(digest_.header.after, digest_.header.to, arena));
+        const std::string version = to_bytes(event_.version);
+        parameters.emplace_back(BlobView{version});
+        INSTEP_TRY(transaction_.execute(
+            table_.age() +
+                table_.where_range(digest_.header.after, digest_.header.to,
+                                   fmt::format("{} > ${}", kVersionColumn, parameters.size())),
+            parameters));
         return {};
     }
 
@@ -120,19 +137,12 @@ private:
     template <class RowFunction>
     Result<void> for_each_row(const std::string& after, const std::string& to, RowFunction row) {
         ValueArena arena;
-        std::vector<ValueView> parameters;
-        for (const std::string& bound : {after, to}) {
-            if (!bound.empty()) {
-                INSTEP_TRY_ASSIGN(const Row key, json_.read_array(bound, arena));
-                parameters.insert(parameters.end(), key.begin(), key.end());
-            }
-        }
+        INSTEP_TRY_ASSIGN(const Row bounds, json_.read_bounds(after, to, arena));
         const std::string selected =
             fmt::format("{}, {}", table_.key_list(), table_.local_list(digest_.header.columns));
-        INSTEP_TRY_ASSIGN(
-            auto rows,
-            transaction_.query(table_.select_range(selected, !after.empty(), !to.empty(), ""),
-                               parameters));
+        INSTEP_TRY_ASSIGN(auto rows,
+                          transaction_.query(
+                              table_.select(selected) + table_.where_range(after, to, ""), bounds));
         const std::size_t keys = table_.key_places().size();
         std::vector<ValueView> values(rows->column_count());
         for (;;) {

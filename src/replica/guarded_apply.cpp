@@ -55,8 +55,8 @@ std::uint64_t GuardedApply::older_events(std::size_t newest) const {
     return count;
 }
 
-Result<std::vector<ValueView>> GuardedApply::key_of(const ReplicaTable& table) const {
-    std::vector<ValueView> key;
+Result<Row> GuardedApply::key_of(const ReplicaTable& table) const {
+    Row key;
     for (const std::size_t place : table.key_places()) {
         if (std::holds_alternative<std::monostate>(row_[place])) {
             return fail(ErrorCode::kCorrupt,
@@ -73,13 +73,21 @@ void GuardedApply::stage_row(const ReplicaTable& table, std::string_view version
     upserts_.values.insert(upserts_.values.end(), row_.begin(), row_.end());
     upserts_.values.emplace_back(BlobView{version});
     if (tombstones_exist_) {
-        std::vector<ValueView> key;
+        Row key;
         for (const std::size_t place : table.key_places()) {
             key.push_back(row_[place]);
         }
         upserts_.values.emplace_back(arena_.keep(key_text(key)));
     }
     upserts_.sources.push_back(source);
+}
+
+void GuardedApply::stage_delete(const Row& key, std::string_view version, std::size_t source) {
+    deletes_.values.insert(deletes_.values.end(), key.begin(), key.end());
+    deletes_.values.emplace_back(BlobView{version});
+    deletes_.values.emplace_back(arena_.keep(key_text(key)));
+    deletes_.values.emplace_back(now_us_);
+    deletes_.sources.push_back(source);
 }
 
 Result<void> GuardedApply::stage(const ReplicaTable& table, const Event& event, std::size_t index) {
@@ -91,11 +99,7 @@ Result<void> GuardedApply::stage(const ReplicaTable& table, const Event& event, 
     INSTEP_TRY_ASSIGN(const auto key, key_of(table));
     const std::string_view version = arena_.keep(to_bytes(event.version));
     if (event.operation == Operation::kDelete) {
-        deletes_.values.insert(deletes_.values.end(), key.begin(), key.end());
-        deletes_.values.emplace_back(BlobView{version});
-        deletes_.values.emplace_back(arena_.keep(key_text(key)));
-        deletes_.values.emplace_back(now_us_);
-        deletes_.sources.push_back(index);
+        stage_delete(key, version, index);
     } else if (std::ranges::find(present_, false) != present_.end()) {
         partial_.push_back(index);
     } else {
@@ -153,15 +157,20 @@ Result<ApplyCounts> GuardedApply::write_deletes(Transaction& transaction, const 
                                                 std::span<const Event* const> events) {
     INSTEP_TRY_ASSIGN(const ApplyCounts counts,
                       write(transaction, table, table.bury(), deletes_, events));
-    const std::size_t keys = table.key_places().size();
-    Bulk removals{keys + 1, {}, {}};
+    INSTEP_TRY(remove_buried(transaction, table, table.remove()));
+    return counts;
+}
+
+Result<void> GuardedApply::remove_buried(Transaction& transaction, const ReplicaTable& table,
+                                         const std::string& sql) {
+    const std::size_t columns = table.key_places().size() + 1;
+    std::vector<ValueView> parameters;
     for (std::size_t i = 0; i < deletes_.values.size(); i += deletes_.columns) {
         const auto row = deletes_.values.begin() + static_cast<std::ptrdiff_t>(i);
-        removals.values.insert(removals.values.end(), row,
-                               row + static_cast<std::ptrdiff_t>(keys + 1));
+        parameters.insert(parameters.end(), row, row + static_cast<std::ptrdiff_t>(columns));
     }
-    INSTEP_TRY(transaction.execute_many(table.remove(), {removals.columns, removals.values}));
-    return counts;
+    INSTEP_TRY(transaction.execute_many(sql, {columns, parameters}));
+    return {};
 }
 
 /// An event that leaves columns out builds on the older ones of its key, so all are written,
@@ -282,7 +291,7 @@ Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(
         return outcome;
     }
     INSTEP_TRY(
-        transaction.execute_many(tombstones_exist_ ? table->upsert() : table->upsert_untombed(),
+        transaction.execute_many(tombstones_exist_ ? table->restore() : table->restore_untombed(),
                                  {upserts_.columns, upserts_.values}));
     INSTEP_FAIL_POINT("replica.after_chunk_rows");
     INSTEP_TRY_ASSIGN(outcome.strays, delete_strays(transaction, *table, outcome.header, version));
@@ -290,50 +299,54 @@ Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(
     return outcome;
 }
 
-/// Every row of the range that the chunk did not make as new as itself is one that the
-/// source does not have: its version says so, without comparing keys.
+/// In a backfill, every row of the range that the chunk did not make as new as itself is one
+/// that the source does not have: its version says so, without comparing keys. A repair must
+/// also see through copied versions, so it compares.
 Result<std::uint64_t> GuardedApply::delete_strays(Transaction& transaction,
                                                   const ReplicaTable& table,
                                                   const ChunkHeader& header,
                                                   std::string_view version) {
-    std::vector<ValueView> parameters;
-    for (const std::string& bound : {header.after, header.to}) {
-        if (!bound.empty()) {
-            INSTEP_TRY_ASSIGN(const Row key, json_.read_array(bound, arena_));
-            parameters.insert(parameters.end(), key.begin(), key.end());
-        }
-    }
+    const bool repairs = header.scan.contains('/');
+    const std::set<std::string> kept = repairs ? staged_keys(table) : std::set<std::string>();
+    INSTEP_TRY_ASSIGN(Row parameters, json_.read_bounds(header.after, header.to, arena_));
     parameters.emplace_back(BlobView{version});
-    INSTEP_TRY_ASSIGN(
-        auto rows,
-        transaction.query(
-            table.select_range(table.key_list(), !header.after.empty(), !header.to.empty(),
-                               fmt::format("{} < ${}", kVersionColumn, parameters.size())),
-            parameters));
+    const std::string older =
+        fmt::format("{} {} ${}", kVersionColumn, repairs ? "<=" : "<", parameters.size());
+    INSTEP_TRY_ASSIGN(auto rows,
+                      transaction.query(table.select(table.key_list()) +
+                                            table.where_range(header.after, header.to, older),
+                                        parameters));
     const std::size_t keys = table.key_places().size();
-    Bulk removals{keys + 1, {}, {}};
     for (;;) {
         INSTEP_TRY_ASSIGN(const bool more, rows->next());
         if (!more) {
             break;
         }
-        std::vector<ValueView> key;
+        Row key;
         for (std::size_t i = 0; i < keys; ++i) {
-            key.push_back(arena_.keep(rows->at(i)));
+            key.push_back(arena_.keep_value(rows->at(i)));
         }
-        const std::string_view text = arena_.keep(key_text(key));
-        if (key_hash(text) % header.partitions != header.partition) {
-            continue;
+        const std::string text = key_text(key);
+        if (key_hash(text) % header.partitions == header.partition && !kept.contains(text)) {
+            stage_delete(key, version, 0);
         }
-        removals.values.insert(removals.values.end(), key.begin(), key.end());
-        removals.values.emplace_back(BlobView{version});
-        deletes_.values.insert(deletes_.values.end(), key.begin(), key.end());
-        deletes_.values.insert(deletes_.values.end(), {BlobView{version}, text, now_us_});
     }
     rows.reset();
     INSTEP_TRY(transaction.execute_many(table.bury(), {deletes_.columns, deletes_.values}));
-    INSTEP_TRY(transaction.execute_many(table.remove(), {removals.columns, removals.values}));
-    return removals.values.size() / removals.columns;
+    INSTEP_TRY(remove_buried(transaction, table, repairs ? table.remove_as_old() : table.remove()));
+    return deletes_.sources.size();
+}
+
+std::set<std::string> GuardedApply::staged_keys(const ReplicaTable& table) const {
+    std::set<std::string> keys;
+    for (std::size_t row = 0; row < upserts_.values.size(); row += upserts_.columns) {
+        Row key;
+        for (const std::size_t place : table.key_places()) {
+            key.push_back(upserts_.values[row + place]);
+        }
+        keys.insert(key_text(key));
+    }
+    return keys;
 }
 
 }  // namespace instep

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -49,12 +50,15 @@ private:
     ApplyCounts keep_newest(std::span<const Event* const> events);
     Result<void> stage(const ReplicaTable& table, const Event& event, std::size_t index);
     void stage_row(const ReplicaTable& table, std::string_view version, std::size_t source);
-    [[nodiscard]] Result<std::vector<ValueView>> key_of(const ReplicaTable& table) const;
+    void stage_delete(const Row& key, std::string_view version, std::size_t source);
+    [[nodiscard]] Result<Row> key_of(const ReplicaTable& table) const;
     Result<ApplyCounts> write(Transaction& transaction, const ReplicaTable& table,
                               const std::string& sql, const Bulk& bulk,
                               std::span<const Event* const> events);
     Result<ApplyCounts> write_deletes(Transaction& transaction, const ReplicaTable& table,
                                       std::span<const Event* const> events);
+    Result<void> remove_buried(Transaction& transaction, const ReplicaTable& table,
+                               const std::string& sql);
     Result<ApplyCounts> write_partial(Transaction& transaction, const ReplicaTable& table,
                                       std::span<const Event* const> events, std::size_t newest);
     Result<bool> upsert_present(Transaction& transaction, const ReplicaTable& table,
@@ -64,6 +68,8 @@ private:
     [[nodiscard]] std::uint64_t older_events(std::size_t newest) const;
     Result<std::uint64_t> delete_strays(Transaction& transaction, const ReplicaTable& table,
                                         const ChunkHeader& header, std::string_view version);
+
+    [[nodiscard]] std::set<std::string> staged_keys(const ReplicaTable& table) const;
 
     JsonRows json_;
     ValueArena arena_;

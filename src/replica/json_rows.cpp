@@ -31,7 +31,7 @@ Result<ValueView> read_tagged(od::object object, ValueArena& arena) {
         INSTEP_TRY_ASSIGN(const std::string bytes, from_hex(text));
         return BlobView{arena.keep(bytes)};
     }
-    INSTEP_JSON(object.reset());
+    INSTEP_JSON(object.reset().error());
     INSTEP_JSON(object["real"].get_string().get(text));
     const double infinity = std::numeric_limits<double>::infinity();
     return text == "Infinity"    ? infinity
@@ -222,6 +222,17 @@ Result<Row> JsonRows::read_array(std::string_view json, ValueArena& arena) {
     Row row;
     INSTEP_TRY(read_values(array, arena, row));
     return row;
+}
+
+Result<Row> JsonRows::read_bounds(std::string_view after, std::string_view to, ValueArena& arena) {
+    Row bounds;
+    for (const std::string_view bound : {after, to}) {
+        if (!bound.empty()) {
+            INSTEP_TRY_ASSIGN(const Row key, read_array(bound, arena));
+            bounds.insert(bounds.end(), key.begin(), key.end());
+        }
+    }
+    return bounds;
 }
 
 Result<void> JsonRows::read_chunk(std::string_view json, ValueArena& arena,

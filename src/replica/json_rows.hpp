@@ -70,6 +70,9 @@ public:
     /// A JSON array of plain values. Errors: kCorrupt.
     Result<Row> read_array(std::string_view json, ValueArena& arena);
 
+    /// The key values of the bounds that are not empty, those of `after` first.
+    Result<Row> read_bounds(std::string_view after, std::string_view to, ValueArena& arena);
+
     /// Calls `row` for each row of a chunk, after `header`; stops at its first error.
     Result<void> read_chunk(std::string_view json, ValueArena& arena,
                             const std::function<Result<void>(const ChunkHeader&)>& header,

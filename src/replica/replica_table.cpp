@@ -97,8 +97,11 @@ void ReplicaTable::write_sql() {
     for (std::size_t i = 0; i < columns; ++i) {
         all[i] = i;
     }
-    upsert_ = upsert_sql(all, Tombstones::kHeeded);
-    upsert_untombed_ = upsert_sql(all, Tombstones::kKnownAbsent);
+    upsert_ = upsert_sql(all, Tombstones::kHeeded, "<");
+    upsert_untombed_ = upsert_sql(all, Tombstones::kKnownAbsent, "<");
+    restore_ = upsert_sql(all, Tombstones::kHeeded, "<=");
+    restore_untombed_ = upsert_sql(all, Tombstones::kKnownAbsent, "<=");
+    age_ = fmt::format("UPDATE {} SET {} = x'00000000000000000000000000000000'", table_, version);
     bury_ = fmt::format(
         "INSERT INTO instep_tombstone (replica, key, version, removed_us) SELECT {0}, ${3}, ${2}, "
         "${4} WHERE NOT EXISTS (SELECT 1 FROM {1} WHERE {5} AND {6} >= ${2}) "
@@ -106,17 +109,21 @@ void ReplicaTable::write_sql() {
         "removed_us = excluded.removed_us WHERE instep_tombstone.version < excluded.version",
         replica_id_, table_, key_count + 1, key_count + 2, key_count + 3, key_equals(keys, 1),
         version);
-    remove_ = fmt::format("DELETE FROM {} WHERE {} AND {} < ${}", table_, key_equals(keys, 1),
-                          version, key_count + 1);
+    const auto remove_where = [&](std::string_view op) {
+        return fmt::format("DELETE FROM {} WHERE {} AND {} {} ${}", table_, key_equals(keys, 1),
+                           version, op, key_count + 1);
+    };
+    remove_ = remove_where("<");
+    remove_as_old_ = remove_where("<=");
     version_of_ = fmt::format("SELECT {} FROM {} WHERE {}", version, table_, key_equals(keys, 1));
 }
 
 std::string ReplicaTable::upsert_of(const std::vector<std::size_t>& places) const {
-    return upsert_sql(places, Tombstones::kHeeded);
+    return upsert_sql(places, Tombstones::kHeeded, "<");
 }
 
-std::string ReplicaTable::upsert_sql(const std::vector<std::size_t>& places,
-                                     Tombstones tombstones) const {
+std::string ReplicaTable::upsert_sql(const std::vector<std::size_t>& places, Tombstones tombstones,
+                                     std::string_view replaces) const {
     const std::vector<std::string> columns = pick(locals_, places);
     const std::size_t version = columns.size() + 1;
     const std::string values = parameters(1, version);
@@ -135,25 +142,29 @@ std::string ReplicaTable::upsert_sql(const std::vector<std::size_t>& places,
     }
     return fmt::format(
         "INSERT INTO {0} ({1}, {2}) {3} ON CONFLICT ({4}) DO UPDATE SET {5}{2} = excluded.{2} "
-        "WHERE {0}.{2} < excluded.{2}",
-        table_, fmt::join(columns, ", "), kVersionColumn, source, key_list_, assignments);
+        "WHERE {0}.{2} {6} excluded.{2}",
+        table_, fmt::join(columns, ", "), kVersionColumn, source, key_list_, assignments, replaces);
 }
 
-std::string ReplicaTable::select_range(std::string_view selected, bool after, bool to,
-                                       std::string_view extra) const {
+std::string ReplicaTable::where_range(std::string_view after, std::string_view to,
+                                      std::string_view extra) const {
     const std::vector<std::string> keys = pick(locals_, key_places_);
     std::vector<std::string> conditions;
-    if (after) {
+    if (!after.empty()) {
         conditions.push_back(key_comparison(keys, ">", collation_, 1));
     }
-    if (to) {
-        conditions.push_back(key_comparison(keys, "<=", collation_, after ? keys.size() + 1 : 1));
+    if (!to.empty()) {
+        conditions.push_back(
+            key_comparison(keys, "<=", collation_, conditions.size() * keys.size() + 1));
     }
     if (!extra.empty()) {
         conditions.emplace_back(extra);
     }
-    return fmt::format("SELECT {} FROM {}{}{}", selected, table_,
-                       conditions.empty() ? "" : " WHERE ", fmt::join(conditions, " AND "));
+    return conditions.empty() ? "" : fmt::format(" WHERE {}", fmt::join(conditions, " AND "));
+}
+
+std::string ReplicaTable::select(std::string_view selected) const {
+    return fmt::format("SELECT {} FROM {}", selected, table_);
 }
 
 std::string ReplicaTable::local_list(const std::vector<std::string>& sources) const {

@@ -42,6 +42,11 @@ public:
     /// The same without looking for tombstones and without the key's text.
     [[nodiscard]] const std::string& upsert_untombed() const { return upsert_untombed_; }
 
+    /// As the two above for rows of chunks, which also replace a row of the same version: it
+    /// was read under the same snapshot, so it can only differ by damage.
+    [[nodiscard]] const std::string& restore() const { return restore_; }
+    [[nodiscard]] const std::string& restore_untombed() const { return restore_untombed_; }
+
     /// As upsert() for some of the mapped columns, by place; others stay as they are.
     [[nodiscard]] std::string upsert_of(const std::vector<std::size_t>& places) const;
 
@@ -52,14 +57,23 @@ public:
     /// Parameters: the key columns, the version. Deletes an older row.
     [[nodiscard]] const std::string& remove() const { return remove_; }
 
+    /// The same, also for a row of this very version.
+    [[nodiscard]] const std::string& remove_as_old() const { return remove_as_old_; }
+
+    /// Begins an UPDATE that makes rows as old as can be; a WHERE clause must follow.
+    [[nodiscard]] const std::string& age() const { return age_; }
+
     /// Parameters: the key columns. The row's version.
     [[nodiscard]] const std::string& version_of() const { return version_of_; }
 
-    /// Selects `selected` (local names, quoted, comma-separated) from the rows behind `after`
-    /// and up to `to`, where `after` and `to` tell whether there is such a bound; key columns
-    /// of `after`, then of `to`, are the first parameters. `extra` joins the WHERE clause.
-    [[nodiscard]] std::string select_range(std::string_view selected, bool after, bool to,
-                                           std::string_view extra) const;
+    /// The WHERE clause for rows behind `after`, up to and including `to`; either may be empty,
+    /// which leaves that side open. Its parameters are JsonRows::read_bounds(); `extra` joins
+    /// it with AND.
+    [[nodiscard]] std::string where_range(std::string_view after, std::string_view to,
+                                          std::string_view extra) const;
+
+    /// Selects `selected` (quoted local names) from the table; where_range() may follow.
+    [[nodiscard]] std::string select(std::string_view selected) const;
 
     /// Quoted local names, comma-separated.
     [[nodiscard]] const std::string& key_list() const { return key_list_; }
@@ -70,7 +84,7 @@ private:
 
     ReplicaTable() = default;
     [[nodiscard]] std::string upsert_sql(const std::vector<std::size_t>& places,
-                                         Tombstones tombstones) const;
+                                         Tombstones tombstones, std::string_view replaces) const;
     void write_sql();
     [[nodiscard]] std::string create_table() const;
 
@@ -87,8 +101,12 @@ private:
     std::string key_list_;
     std::string upsert_;
     std::string upsert_untombed_;
+    std::string restore_;
+    std::string restore_untombed_;
+    std::string age_;
     std::string bury_;
     std::string remove_;
+    std::string remove_as_old_;
     std::string version_of_;
 };
 

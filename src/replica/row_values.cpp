@@ -59,7 +59,7 @@ std::string_view ValueArena::keep(std::string_view text) {
     return {copy, text.size()};
 }
 
-ValueView ValueArena::keep(const ValueView& value) {
+ValueView ValueArena::keep_value(const ValueView& value) {
     if (const auto* text = std::get_if<std::string_view>(&value)) {
         return keep(*text);
     }

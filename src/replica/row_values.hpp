@@ -19,7 +19,7 @@ using Row = std::vector<ValueView>;
 class ValueArena {
 public:
     std::string_view keep(std::string_view text);
-    ValueView keep(const ValueView& value);
+    ValueView keep_value(const ValueView& value);
     void clear() { memory_.release(); }
 
 private:

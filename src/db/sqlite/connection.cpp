@@ -51,7 +51,6 @@ Result<void> SqliteConnection::apply(const ConnectOptions& options) {
     lock_waiter_.install(handle);
     // A misspelt column in double quotes must be an error, not a text.
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
-    sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
     INSTEP_TRY(run("PRAGMA temp_store = MEMORY"));
     INSTEP_TRY(run(fmt::format("PRAGMA cache_size = -{}", options.cache_kib).c_str()));
@@ -60,22 +59,21 @@ Result<void> SqliteConnection::apply(const ConnectOptions& options) {
 }
 
 Result<void> SqliteConnection::use_write_ahead_log() {
-    INSTEP_TRY_ASSIGN(std::string mode, pragma("PRAGMA journal_mode"));
     // SQLite does not call the busy handler for every lock that the change needs.
-    for (int waits = 0; mode != "wal"; ++waits) {
-        auto changed = pragma("PRAGMA journal_mode = WAL");
-        if (!changed && (changed.error().code != ErrorCode::kBusy || !lock_waiter_.wait(waits))) {
-            return std::unexpected(std::move(changed).error());
+    for (int waits = 0;; ++waits) {
+        const auto mode = pragma("PRAGMA journal_mode = WAL");
+        if (mode && *mode == "wal") {
+            return run(fmt::format("PRAGMA journal_size_limit = {}", kLogBytesKept).c_str());
         }
-        if (changed && *changed != "wal") {
+        if (mode) {
             return fail(ErrorCode::kUnsupported,
                         fmt::format("{} cannot use a write-ahead log; put it on a local disk",
                                     database_.display_url));
         }
-        mode = changed ? *changed : mode;
+        if (mode.error().code != ErrorCode::kBusy || !lock_waiter_.wait(waits)) {
+            return std::unexpected(mode.error());
+        }
     }
-    INSTEP_TRY(run("PRAGMA wal_autocheckpoint = 0"));
-    return run(fmt::format("PRAGMA journal_size_limit = {}", kLogBytesKept).c_str());
 }
 
 /// The first column of the first row, as text.

@@ -1,0 +1,99 @@
+#pragma once
+
+#include "instep/base/random.hpp"
+#include "instep/broker/broker.hpp"
+#include "instep/capture/capture.hpp"
+#include "instep/consumer/consumer.hpp"
+#include "instep/db/database.hpp"
+#include "instep/relay/relay.hpp"
+#include "instep/replica/replica.hpp"
+#include "instep/replica/scan.hpp"
+#include "instep/replica/verification.hpp"
+#include "instep/telemetry/logger.hpp"
+#include "tests/support/log_lines.hpp"
+#include "tests/support/manual_clock.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace instep::test {
+
+/// One replica with everything that runs it: database, handler, consumer, and the relay of
+/// its own log, which carries its requests.
+struct ReplicaSide {
+    ReplicaDefinition definition;
+    std::unique_ptr<Database> database;
+    std::unique_ptr<Connection> sql;
+    std::unique_ptr<ReplicaHandler> handler;
+    std::unique_ptr<Consumer> consumer;
+    std::unique_ptr<Relay> relay;
+};
+
+/// An owner "iam", an embedded broker and any number of replicas, all on SQLite files, moved
+/// by hand: nothing happens but in settle() and step().
+class SyncSystem {
+public:
+    struct Options {
+        std::uint32_t partitions = 1;
+        ScanOptions scan{};
+        std::uint32_t batch_events_max = 1000;
+    };
+    explicit SyncSystem(Options options);
+    SyncSystem() : SyncSystem(Options{}) {}
+
+    /// Runs statements on the owner's database, as any application would.
+    void owner_sql(std::string_view statements);
+
+    /// Brings exactly these entries into force.
+    void publish(const std::vector<PublishEntry>& entries);
+
+    /// A replica of iam.`entity`, subscribed and asked to be filled.
+    ReplicaSide& add_replica(std::string service, std::string entity, std::string table,
+                             std::vector<std::pair<std::string, std::string>> columns = {});
+
+    /// Makes the consumer or the relay of the owner anew, as after a crash.
+    void restart_consumer(ReplicaSide& side);
+    void restart_relay();
+
+    /// Every loop once; how many events moved. Errors go to `errors`.
+    std::uint64_t step();
+
+    /// Steps until nothing moves any more.
+    void settle();
+
+    /// Runs a verification or repair to its end.
+    VerificationStatus verify(ReplicaSide& side,
+                              VerificationPurpose purpose = VerificationPurpose::kVerify);
+
+    ManualClock clock;
+    SeededRandom random{1};
+    LogLines log_lines;
+    Logger logger{log_lines, clock, {LogLevel::kDebug, LogFormat::kText}};
+    TempDir dir;
+    std::unique_ptr<Database> owner_database;
+    std::unique_ptr<Connection> owner;
+    std::unique_ptr<Database> broker_database;
+    std::unique_ptr<Broker> broker;
+    std::vector<std::unique_ptr<ScanSource>> scans;
+    std::vector<std::unique_ptr<Relay>> relays;
+    std::unique_ptr<InboxHandler> requests;
+    std::unique_ptr<Consumer> request_consumer;
+    std::vector<std::unique_ptr<ReplicaSide>> replicas;
+    std::vector<Error> errors;
+
+private:
+    const Options options_;
+};
+
+/// The rows of a query, one text a row, values separated by '|'.
+std::vector<std::string> rows_of(Connection& connection, std::string_view sql);
+
+/// The first value of a query's first row.
+std::string value_of(Connection& connection, std::string_view sql);
+
+/// Runs statements that must succeed.
+void run_sql(Connection& connection, std::string_view statements);
+
+}  // namespace instep::test
