@@ -24,7 +24,10 @@ protected:
         auto transaction = Transaction::begin(*connection_, TransactionMode::kWrite);
         ASSERT_TRUE(transaction);
         for (const std::string& key : keys) {
-            const NewEvent event{.topic = "iam.user", .key = key, .type = "user.created"};
+            NewEvent event;
+            event.topic = "iam.user";
+            event.key = key;
+            event.type = "user.created";
             ASSERT_TRUE(instep::append(*transaction, std::span(&event, 1)));
         }
         ASSERT_TRUE(transaction->commit());

@@ -1,0 +1,197 @@
+#include "instep/relay/relay.hpp"
+
+#include "instep/lease/lease.hpp"
+#include "tests/support/sync_system.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace instep {
+namespace {
+
+using namespace std::chrono_literals;
+using test::SyncSystem;
+using testing::ElementsAre;
+
+/// Passes everything on to a broker, but for what the test takes away.
+class FlakyPublisher final : public Publisher {
+public:
+    struct Faults {
+        /// Events that get through before the broker is gone; after that none.
+        std::size_t events_left = SIZE_MAX;
+        std::vector<std::string> published_keys;
+    };
+    FlakyPublisher(std::unique_ptr<Publisher> inner, Faults& faults)
+        : inner_(std::move(inner)), faults_(faults) {}
+
+    Result<void> declare_topic(std::string_view topic, std::uint32_t partitions) override {
+        return inner_->declare_topic(topic, partitions);
+    }
+    PublishOutcome publish(const PublishBatch& batch) override {
+        PublishBatch cut = batch;
+        cut.events = batch.events.first(std::min(batch.events.size(), faults_.events_left));
+        PublishOutcome outcome = inner_->publish(cut);
+        for (std::size_t i = 0; i < outcome.durable; ++i) {
+            faults_.published_keys.push_back(cut.events[i].key);
+        }
+        if (faults_.events_left != SIZE_MAX) {
+            faults_.events_left -= cut.events.size();
+        }
+        if (cut.events.size() < batch.events.size()) {
+            outcome.failure = Error{ErrorCode::kUnavailable, "the broker is gone"};
+        }
+        return outcome;
+    }
+    Result<std::optional<LastPublished>> last_published(std::string_view topic,
+                                                        std::uint32_t partition,
+                                                        std::string_view source) override {
+        return inner_->last_published(topic, partition, source);
+    }
+
+private:
+    std::unique_ptr<Publisher> inner_;
+    Faults& faults_;
+};
+
+class FlakyBroker final : public Broker {
+public:
+    explicit FlakyBroker(Broker& inner) : inner_(inner) {}
+    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
+    [[nodiscard]] std::string_view display_url() const override { return "flaky:"; }
+    Result<std::unique_ptr<Publisher>> publisher() override {
+        INSTEP_TRY_ASSIGN(auto publisher, inner_.publisher());
+        return std::make_unique<FlakyPublisher>(std::move(publisher), faults);
+    }
+    Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
+        return inner_.subscribe(std::move(options));
+    }
+    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
+        return inner_.lag(topic);
+    }
+    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
+
+    FlakyPublisher::Faults faults;
+
+private:
+    Broker& inner_;
+};
+
+class RelayTest : public testing::Test {
+protected:
+    RelayTest() {
+        system.relays.clear();
+        relay = make("one");
+    }
+
+    std::unique_ptr<Relay> make(std::string owner) {
+        RelayOptions options;
+        options.service = "iam";
+        options.owner = std::move(owner);
+        options.batch_events_max = 10;
+        auto made = Relay::create(*system.owner_database, broker, nullptr, system.logger, options);
+        EXPECT_TRUE(made);
+        return std::move(*made);
+    }
+
+    void given_events(std::string_view topic, std::initializer_list<const char*> keys) {
+        for (const char* key : keys) {
+            system.owner_sql(
+                fmt::format("INSERT INTO instep_log (topic, key, type, data) VALUES ('{}', '{}', "
+                            "'x.done', '1')",
+                            topic, key));
+        }
+    }
+
+    SyncSystem system;
+    FlakyBroker broker{*system.broker};
+    std::unique_ptr<Relay> relay;
+};
+
+TEST_F(RelayTest, PublishesInCommitOrder) {
+    given_events("iam.user", {"a", "b", "a", "c"});
+    EXPECT_EQ(relay->run_once().value_or(0), 4U);
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "b", "a", "c"));
+    EXPECT_EQ(relay->run_once().value_or(9), 0U);
+}
+
+TEST_F(RelayTest, GoesOnBehindTheConfirmedPrefixWhenTheBrokerIsBack) {
+    given_events("iam.user", {"a", "b", "c", "d"});
+    broker.faults.events_left = 2;
+    EXPECT_FALSE(relay->run_once());
+    EXPECT_FALSE(relay->run_once());
+    broker.faults.events_left = SIZE_MAX;
+    EXPECT_EQ(relay->run_once().value_or(0), 2U);
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "b", "c", "d"));
+}
+
+TEST_F(RelayTest, NeverMovesPastAnEventThatOneOfSeveralTopicsDidNotTake) {
+    given_events("iam.user", {"a"});
+    given_events("iam.role", {"r"});
+    given_events("iam.user", {"b"});
+    broker.faults.events_left = 2;
+    EXPECT_FALSE(relay->run_once());
+    broker.faults.events_left = SIZE_MAX;
+    while (relay->run_once().value_or(0) > 0) {
+    }
+    EXPECT_THAT(broker.faults.published_keys, testing::IsSupersetOf({"a", "b", "r"}));
+    EXPECT_EQ(log_lag(*system.owner, "relay")->events, 0U);
+}
+
+TEST_F(RelayTest, AnotherStandsByAndTakesOverAfterTheLease) {
+    given_events("iam.user", {"a"});
+    auto other = make("two");
+    EXPECT_EQ(relay->run_once().value_or(0), 1U);
+    given_events("iam.user", {"b"});
+    EXPECT_EQ(other->run_once().value_or(9), 0U);
+    EXPECT_FALSE(other->leads());
+    system.clock.advance(11s);
+    EXPECT_EQ(other->run_once().value_or(0), 1U);
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "b"));
+}
+
+TEST_F(RelayTest, ARelayThatWasReplacedMovesNoCursor) {
+    given_events("iam.user", {"a"});
+    EXPECT_TRUE(relay->run_once());
+    auto other = make("two");
+    system.clock.advance(11s);
+    EXPECT_TRUE(other->run_once());
+    given_events("iam.user", {"b"});
+    // The first relay was paused: by its own clock reading its lease is still good.
+    EXPECT_EQ(other->run_once().value_or(0), 1U);
+    const auto stale = relay->run_once();
+    EXPECT_EQ(stale.value_or(0), 0U);
+    EXPECT_FALSE(relay->leads());
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "b"));
+}
+
+TEST_F(RelayTest, ASourceRestoredFromACopyGetsANewEpoch) {
+    given_events("iam.user", {"a"});
+    EXPECT_TRUE(relay->run_once());
+    test::run_sql(*system.owner, "PRAGMA wal_checkpoint(TRUNCATE)");
+    std::filesystem::copy(system.dir.file("iam.db"), system.dir.file("old.db"));
+    given_events("iam.user", {"b", "c"});
+    EXPECT_TRUE(relay->run_once());
+
+    relay.reset();
+    system.request_consumer.reset();
+    system.owner.reset();
+    for (const char* name : {"iam.db", "iam.db-wal", "iam.db-shm"}) {
+        std::filesystem::remove(system.dir.file(name));
+    }
+    std::filesystem::copy(system.dir.file("old.db"), system.dir.file("iam.db"));
+    system.owner = std::move(*system.owner_database->connect());
+    relay = make("one");
+    given_events("iam.user", {"d"});
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(relay->run_once());
+    }
+    EXPECT_EQ(relay->stats().epochs_begun, 1U);
+    EXPECT_EQ(log_identity(*system.owner)->epoch, 2U);
+    EXPECT_EQ(broker.faults.published_keys.back(), "d");
+}
+
+}  // namespace
+}  // namespace instep
