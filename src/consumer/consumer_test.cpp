@@ -1,0 +1,232 @@
+#include "instep/consumer/consumer.hpp"
+
+#include "tests/support/sync_system.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+namespace instep {
+namespace {
+
+using namespace std::chrono_literals;
+using test::rows_of;
+using test::SyncSystem;
+using test::value_of;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+/// Writes the events it gets into table `effects`; fails for the keys that the test says.
+class RecordingHandler final : public Handler {
+public:
+    Result<ApplyCounts> apply(Transaction& transaction,
+                              std::span<const Event* const> events) override {
+        ++calls;
+        ApplyCounts counts;
+        for (const Event* event : events) {
+            if (target_down) {
+                return fail(ErrorCode::kUnavailable, "the target is down");
+            }
+            if (failing_keys.contains(event->key)) {
+                return fail(ErrorCode::kRejected, "key " + event->key + " is poison");
+            }
+            INSTEP_TRY(
+                transaction.execute("INSERT INTO effects (key, id) VALUES ($1, $2)",
+                                    {std::string_view(event->key), std::string_view(event->id)}));
+            ++counts.applied;
+        }
+        return counts;
+    }
+
+    std::set<std::string> failing_keys;
+    bool target_down = false;
+    int calls = 0;
+};
+
+class ConsumerTest : public testing::Test {
+protected:
+    ConsumerTest() {
+        system.owner_sql("CREATE TABLE effects (number INTEGER PRIMARY KEY, key TEXT, id TEXT)");
+        publisher = std::move(*system.broker->publisher());
+        EXPECT_TRUE(publisher->declare_topic("shop.order", 1));
+        consumer = make("one");
+        EXPECT_TRUE(consumer->run_once());
+    }
+
+    std::unique_ptr<Consumer> make(std::string member) {
+        ConsumerOptions options;
+        options.subscription = "test";
+        options.topic = "shop.order";
+        options.member = std::move(member);
+        options.batch_events_max = 100;
+        options.parked_backoff = {1s, 2.0, 60s, 0.0};
+        auto made = Consumer::create(*system.owner_database, *system.broker, handler, system.random,
+                                     system.logger, options);
+        EXPECT_TRUE(made);
+        return std::move(*made);
+    }
+
+    /// One event for each key; ids are counted for each key: a1, a2, …
+    void publish(std::initializer_list<const char*> keys) {
+        std::vector<Event> events;
+        for (const char* key : keys) {
+            Event event;
+            event.key = key;
+            event.id = fmt::format("{}{}", key, ++counts[key]);
+            event.source = "shop";
+            event.type = "order.placed";
+            event.version = {1, ++version, 0};
+            event.data = "{}";
+            events.push_back(event);
+        }
+        EXPECT_EQ(publisher->publish({"shop.order", 0, events, 1}).durable, events.size());
+    }
+
+    [[nodiscard]] std::vector<std::string> effects(std::string_view key = "") const {
+        return rows_of(*system.owner,
+                       fmt::format("SELECT id FROM effects {} ORDER BY number",
+                                   key.empty() ? "" : fmt::format("WHERE key = '{}'", key)));
+    }
+
+    [[nodiscard]] std::uint64_t unacknowledged() const {
+        return system.broker->lag("shop.order")->front().events;
+    }
+
+    SyncSystem system;
+    RecordingHandler handler;
+    std::unique_ptr<Publisher> publisher;
+    std::unique_ptr<Consumer> consumer;
+    std::map<std::string, int> counts;
+    std::uint64_t version = 0;
+};
+
+TEST_F(ConsumerTest, AppliesInOrderAndAcknowledges) {
+    publish({"a", "b", "a"});
+    EXPECT_EQ(consumer->run_once().value_or(0), 3U);
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1", "a2"));
+    EXPECT_EQ(unacknowledged(), 0U);
+}
+
+TEST_F(ConsumerTest, AFailingEventStopsItsOwnKeyOnly) {
+    handler.failing_keys = {"b"};
+    publish({"a", "b", "c", "b", "a"});
+    EXPECT_EQ(consumer->run_once().value_or(0), 5U);
+    EXPECT_THAT(effects("a"), ElementsAre("a1", "a2"));
+    EXPECT_THAT(effects("b"), IsEmpty());
+    EXPECT_THAT(effects("c"), ElementsAre("c1"));
+    const auto parked = list_parked_keys(*system.owner, "test", 10);
+    ASSERT_TRUE(parked);
+    ASSERT_EQ(parked->size(), 1U);
+    EXPECT_EQ(parked->front().key, "b");
+    EXPECT_EQ(parked->front().events, 2U);
+    EXPECT_EQ(parked->front().error_message, "key b is poison");
+}
+
+TEST_F(ConsumerTest, EventsBehindAParkedOneWaitWithoutBeingTried) {
+    handler.failing_keys = {"b"};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    handler.failing_keys = {};
+    publish({"b", "b"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects("b"), IsEmpty()) << "b2 overtook b1";
+    system.clock.advance(2s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects("b"), ElementsAre("b1", "b2", "b3"));
+    EXPECT_THAT(*list_parked_keys(*system.owner, "test", 10), IsEmpty());
+}
+
+TEST_F(ConsumerTest, TriesAParkedKeyAgainWithGrowingDelay) {
+    handler.failing_keys = {"b"};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    const auto attempts = [&] { return list_parked_keys(*system.owner, "", 1)->front().attempts; };
+    EXPECT_EQ(attempts(), 1U);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_EQ(attempts(), 1U) << "not due yet";
+    system.clock.advance(1s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_EQ(attempts(), 2U);
+    system.clock.advance(1s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_EQ(attempts(), 2U) << "the second delay is two seconds";
+    system.clock.advance(1s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_EQ(attempts(), 3U);
+}
+
+TEST_F(ConsumerTest, ParksNothingWhileTheTargetIsDown) {
+    handler.target_down = true;
+    publish({"a", "b", "c"});
+    for (int i = 0; i < 3; ++i) {
+        const auto failed = consumer->run_once();
+        ASSERT_FALSE(failed);
+        EXPECT_EQ(failed.error().code, ErrorCode::kUnavailable);
+    }
+    EXPECT_THAT(*list_parked_keys(*system.owner, "", 10), IsEmpty());
+    EXPECT_EQ(unacknowledged(), 3U);
+    handler.target_down = false;
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1", "c1"));
+}
+
+TEST_F(ConsumerTest, ParkedKeysOutliveTheProcess) {
+    handler.failing_keys = {"b"};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    consumer.reset();
+    consumer = make("two");
+    handler.failing_keys = {};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects("b"), IsEmpty()) << "b2 overtook b1, which waits";
+    system.clock.advance(2s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects("b"), ElementsAre("b1", "b2"));
+}
+
+TEST_F(ConsumerTest, ALostProcessLeavesNothingHalfDone) {
+    handler.target_down = true;
+    publish({"a", "b"});
+    EXPECT_FALSE(consumer->run_once());
+    handler.target_down = false;
+    // Neither lease nor membership is given up by a process that was killed.
+    auto other = make("two");
+    EXPECT_EQ(other->run_once().value_or(9), 0U);
+    system.clock.advance(11s);
+    while (other->run_once().value_or(0) == 0 && effects().empty()) {
+        system.clock.advance(1s);
+    }
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1"));
+}
+
+TEST_F(ConsumerTest, AMemberThatWasReplacedCommitsNothing) {
+    handler.target_down = true;
+    publish({"a"});
+    EXPECT_FALSE(consumer->run_once());
+    handler.target_down = false;
+    auto other = make("two");
+    system.clock.advance(11s);
+    EXPECT_TRUE(other->run_once());
+    EXPECT_TRUE(other->run_once());
+    EXPECT_THAT(effects(), ElementsAre("a1"));
+    (void)consumer->run_once();
+    (void)consumer->run_once();
+    EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_F(ConsumerTest, CountsWhatItDid) {
+    publish({"a", "b"});
+    EXPECT_TRUE(consumer->run_once());
+    const auto progress = list_progress(*system.owner);
+    ASSERT_TRUE(progress);
+    const auto mine = std::ranges::find(*progress, "test", &SubscriptionProgress::subscription);
+    ASSERT_NE(mine, progress->end());
+    EXPECT_EQ(mine->counts.applied, 2U);
+}
+
+}  // namespace
+}  // namespace instep
