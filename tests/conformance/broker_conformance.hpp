@@ -3,7 +3,7 @@
 //     INSTANTIATE_TEST_SUITE_P(Redis, BrokerConformance,
 //                              ::testing::Values(BrokerCase{"redis", &make_redis_backend}));
 //
-// in an executable that compiles broker_conformance*.cpp too. What a backend cannot do by its
+// in an executable that links instep_broker_conformance. What a backend cannot do by its
 // BrokerFeatures is skipped.
 #pragma once
 

@@ -142,6 +142,8 @@ enum class StartAt : std::uint8_t { kEarliest, kLatest };
 struct SubscribeOptions {
     /// Unique among a broker's subscriptions; members of the same name share the events.
     std::string subscription;
+
+    /// The one topic that the subscription reads; it need not exist yet.
     std::string topic;
 
     /// Unique among the subscription's members.
