@@ -111,6 +111,22 @@ TEST_P(DbConformance, SaysBusyWhenTheLockOutlastsThePatience) {
     EXPECT_TRUE(blocked());
 }
 
+TEST_P(DbConformance, WritesAfterReadingWhateverOthersDo) {
+    given_items(1);
+    const auto other = connect({.lock_patience = 0ms});
+    auto transaction = begin(connection(), TransactionMode::kWrite);
+    EXPECT_THAT(items(transaction), ElementsAre(1));
+    {
+        auto writing = Transaction::begin(*other, TransactionMode::kWrite);
+        if (writing && insert_item(*writing, 2)) {
+            static_cast<void>(writing->commit());
+        }
+    }
+
+    EXPECT_TRUE(insert_item(transaction, 3));
+    EXPECT_TRUE(transaction.commit());
+}
+
 TEST_P(DbConformance, LosesNoUpdateOfConcurrentWriters) {
     given("CREATE TABLE counter (value BIGINT)");
     given("INSERT INTO counter VALUES (0)");

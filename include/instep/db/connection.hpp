@@ -4,6 +4,10 @@
 // identifiers are quoted with Dialect::quote(). What still differs is in Dialect.
 #pragma once
 
+#include "instep/base/clock.hpp"
+#include "instep/base/error.hpp"
+#include "instep/db/value.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,10 +15,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "instep/base/clock.hpp"
-#include "instep/base/error.hpp"
-#include "instep/db/value.hpp"
 
 namespace instep {
 
@@ -26,7 +26,8 @@ class Cursor {
 public:
     virtual ~Cursor() = default;
 
-    /// Moves to the next row; false after the last. Errors: as Connection::query().
+    /// Moves to the next row; false after the last. Errors: as Connection::query(); kClosed
+    /// once the transaction is over.
     virtual Result<bool> next() = 0;
 
     /// The column of the current row, counted from 0. Text and bytes are valid until next().
@@ -56,14 +57,17 @@ enum class TransactionMode : std::uint8_t { kRead, kWrite };
 /// Errors of every call: kBusy (locked longer than the connection's patience),
 /// kUnavailable (server gone, file unreachable), kStorageFull, kCorrupt (not a database,
 /// damaged), kRejected (a constraint said no), kPermissionDenied, kInvalidArgument (the SQL
-/// or a parameter is wrong), kNotFound (no such table).
+/// or a parameter is wrong, or a kRead transaction is to write), kNotFound (no such table),
+/// kLimitExceeded (a value is too large), kClosed (an earlier error has ended the transaction).
+/// After an error within a transaction, go back to a savepoint or end it.
 class Connection {
 public:
     virtual ~Connection() = default;
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Runs a statement that returns rows. Parameters are copied.
+    /// Runs a statement that returns rows. Parameters are copied. What it changes is changed
+    /// when the call returns, whether or not the rows are read.
     virtual Result<std::unique_ptr<Cursor>> query(std::string_view sql,
                                                   std::span<const ValueView> parameters) = 0;
 

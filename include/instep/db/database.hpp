@@ -1,15 +1,15 @@
 // A database that connections can be opened to, and its migrations.
 #pragma once
 
+#include "instep/base/error.hpp"
+#include "instep/db/connection.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "instep/base/error.hpp"
-#include "instep/db/connection.hpp"
 
 namespace instep {
 
@@ -21,6 +21,7 @@ enum class Durability : std::uint8_t {
 };
 
 struct ConnectOptions {
+    /// kFull costs one disk synchronization a commit.
     Durability durability = Durability::kFull;
 
     /// How long a statement waits for another writer's lock before kBusy, 0 to 60 s.

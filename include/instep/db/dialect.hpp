@@ -2,12 +2,12 @@
 // these fragments only.
 #pragma once
 
+#include "instep/base/error.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "instep/base/error.hpp"
 
 namespace instep {
 
@@ -53,7 +53,8 @@ public:
     [[nodiscard]] virtual std::string_view name() const = 0;
 
     /// Reads the table from the catalogue, the only proof that a name in a service file is a
-    /// real table. Errors: kNotFound; those of Connection.
+    /// real table. The name must be the catalogue's to the letter. Errors: kNotFound, also for
+    /// a view; those of Connection.
     [[nodiscard]] virtual Result<TableDescription> describe_table(Connection& connection,
                                                                   std::string_view table) const = 0;
 

@@ -16,7 +16,8 @@ public:
     /// `database` must outlive the object and the handle that it opens at the first run().
     Checkpointer(std::string path, const OpenDatabase& database);
 
-    /// Watches the commits of `handle`, which must not outlive this object.
+    /// Watches the commits of `handle`, which must not outlive this object, in the place of
+    /// SQLite's automatic checkpoints.
     void watch(sqlite3* handle) noexcept;
 
     /// True if the log is long enough, or has grown as much again since the last run().

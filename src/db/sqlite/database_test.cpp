@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace instep {
 
@@ -123,7 +124,7 @@ TEST_F(SqliteDatabase, RefusesAFileThatIsNoDatabase) {
 TEST_F(SqliteDatabase, RefusesAFileThatItMayNotWrite) {
     connect()->execute_script("CREATE TABLE t (id)").value();
     std::filesystem::permissions(path_, std::filesystem::perms(0444));
-    std::filesystem::permissions(dir_.path(), std::filesystem::perms(0555));
+    std::filesystem::permissions(dir_.path(), std::filesystem::perms(0777));
     const bool root = geteuid() == 0;
     if (root) {
         ASSERT_EQ(seteuid(65534), 0);
@@ -132,7 +133,6 @@ TEST_F(SqliteDatabase, RefusesAFileThatItMayNotWrite) {
     if (root) {
         ASSERT_EQ(seteuid(0), 0);
     }
-    std::filesystem::permissions(dir_.path(), std::filesystem::perms(0755));
 
     ASSERT_FALSE(connection);
     EXPECT_EQ(code(connection), ErrorCode::kPermissionDenied);
@@ -167,13 +167,26 @@ TEST_F(SqliteDatabase, ConvertsAFileOfAnotherJournalMode) {
     EXPECT_EQ(text(*connect(), "PRAGMA journal_mode"), "wal");
 }
 
+TEST_F(SqliteDatabase, SaysBusyWhenTheFileStaysLocked) {
+    sqlite3* holder = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &holder), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(holder, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
+
+    EXPECT_EQ(code(open()->connect({.lock_patience = 2ms})), ErrorCode::kBusy);
+    EXPECT_EQ(sqlite3_close(holder), SQLITE_OK);
+    EXPECT_TRUE(open()->connect({.lock_patience = 2ms}));
+}
+
 TEST_F(SqliteDatabase, IsCreatedByManyAtOnce) {
-    std::vector<std::thread> callers;
-    for (int i = 0; i < 8; ++i) {
-        callers.emplace_back([this] { EXPECT_TRUE(open()->connect()); });
-    }
-    for (std::thread& caller : callers) {
-        caller.join();
+    for (int round = 0; round < 40; ++round) {
+        path_ = dir_.file("test-" + std::to_string(round) + ".db");
+        std::vector<std::thread> callers;
+        for (int i = 0; i < 6; ++i) {
+            callers.emplace_back([this] { EXPECT_TRUE(open()->connect()); });
+        }
+        for (std::thread& caller : callers) {
+            caller.join();
+        }
     }
 }
 
@@ -340,6 +353,39 @@ TEST_F(SqliteDatabase, KeepsEveryCommitOfWritersThatAllCheckpoint) {
     EXPECT_EQ(integer(*connection, "SELECT count(*) FROM filler"), 600);
     EXPECT_EQ(text(*connection, "PRAGMA integrity_check"), "ok");
     EXPECT_LT(log_bytes(), 64U << 20);
+}
+
+/// Sees the checkpointer open its handle, and then tries to write on another one.
+class WriteProbe {
+public:
+    explicit WriteProbe(const std::string& path) {
+        EXPECT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
+        sqlite3_auto_extension(&on_open);
+    }
+    ~WriteProbe() {
+        sqlite3_cancel_auto_extension(&on_open);
+        sqlite3_close(std::exchange(handle, nullptr));
+    }
+
+    static inline int outcome = SQLITE_OK;
+
+private:
+    static void on_open() {
+        outcome = sqlite3_exec(handle, "BEGIN IMMEDIATE; ROLLBACK", nullptr, nullptr, nullptr);
+    }
+
+    static inline sqlite3* handle = nullptr;
+};
+
+TEST_F(SqliteDatabase, KeepsWritersOutWhileItCopiesTheLogBack) {
+    const auto connection = connect({.durability = Durability::kProcess});
+    connection->execute_script("CREATE TABLE filler (body)").value();
+    const WriteProbe probe(path_);
+    for (int i = 0; i < 20; ++i) {
+        commit(*connection, 1 << 20);
+    }
+
+    EXPECT_EQ(WriteProbe::outcome, SQLITE_BUSY);
 }
 
 TEST_F(SqliteDatabase, LeavesAnAdoptedHandleAsItWas) {

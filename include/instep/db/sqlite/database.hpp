@@ -6,6 +6,9 @@
 // automatic checkpoints are off, and a connection whose commit made the log long copies it back
 // itself, while it holds the write lock. A long reader delays this, and the log grows meanwhile.
 // Other programs that write to the same file, such as the sqlite3 shell, checkpoint as they like.
+//
+// NaN is refused with kRejected, since SQLite would store NULL. A column of a real type stores
+// -0.0 as 0.0; one without a type keeps it.
 #pragma once
 
 #include "instep/base/clock.hpp"
@@ -29,6 +32,7 @@ enum class SqliteCreate : std::uint8_t {
 };
 
 struct SqliteOptions {
+    /// kNever for a database that somebody else must have made.
     SqliteCreate create = SqliteCreate::kIfMissing;
 };
 
