@@ -1,0 +1,84 @@
+#pragma once
+
+#include "tests/support/eventually.hpp"
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <sys/types.h>
+#include <utility>
+#include <vector>
+
+namespace instep::test {
+
+struct ProcessOptions {
+    std::vector<std::string> arguments;
+
+    /// Set over what this process has.
+    std::vector<std::pair<std::string, std::string>> environment;
+
+    /// The child's working folder; empty: this process's.
+    std::string directory;
+};
+
+/// How a child ended and all that it printed.
+struct Finished {
+    /// Its exit code, or 128 and the number of the signal that ended it.
+    int exit = -1;
+    std::string out;
+    std::string err;
+
+    /// It was still there at the deadline, and was killed.
+    bool overdue = false;
+};
+
+/// A program run as a child. What it prints is kept in memory, so it never waits for a reader.
+class Process {
+public:
+    /// Starts it. Throws std::system_error if that cannot be done.
+    explicit Process(const std::string& program, const ProcessOptions& options = {});
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    /// Kills it if it is still there.
+    ~Process();
+
+    void signal(int number) const;
+
+    /// True once stdout, or stderr, holds `text`; false at the deadline.
+    [[nodiscard]] bool prints(std::string_view text,
+                              std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+    [[nodiscard]] bool complains(
+        std::string_view text, std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+
+    /// Waits for its end; kills it at the deadline.
+    Finished wait(std::chrono::milliseconds deadline = std::chrono::seconds(30));
+
+private:
+    /// A memory file that the child writes to.
+    class Capture {
+    public:
+        explicit Capture(const char* name);
+        Capture(const Capture&) = delete;
+        Capture& operator=(const Capture&) = delete;
+        ~Capture();
+        [[nodiscard]] int descriptor() const { return descriptor_; }
+        [[nodiscard]] std::string text() const;
+
+    private:
+        int descriptor_;
+    };
+
+    bool ended();
+
+    Capture out_{"stdout"};
+    Capture err_{"stderr"};
+    pid_t pid_ = -1;
+    int status_ = 0;
+    bool reaped_ = false;
+};
+
+/// Runs it to its end.
+Finished run_process(const std::string& program, const ProcessOptions& options = {});
+
+}  // namespace instep::test
