@@ -38,9 +38,6 @@ public:
     /// A line of the help's first part, without "instep ".
     void example(std::string_view line);
 
-    /// What to know besides the options, behind them.
-    void notes(std::string_view text);
-
     /// A positional that must be there.
     void argument(std::string_view name, std::string& value, std::string_view help);
 
@@ -85,6 +82,7 @@ public:
     ExitCode run(std::span<char* const> arguments);
 
 private:
+    friend class Command;
     class Impl;
     std::unique_ptr<Impl> impl_;
 };

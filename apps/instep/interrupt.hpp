@@ -18,7 +18,7 @@ public:
     [[nodiscard]] bool requested() const noexcept;
 
     /// Returns when a signal has come, or after `patience`. True if one has.
-    [[nodiscard]] bool wait_for(std::chrono::milliseconds patience) const noexcept;
+    bool wait_for(std::chrono::milliseconds patience) const noexcept;
 
     /// Returns when a signal has come.
     void wait() const noexcept;

@@ -83,9 +83,11 @@ public:
 
     [[nodiscard]] bool json() const { return format_ == Format::kJson; }
 
-    /// Data: a line, a table or an object a line. Flushed, so that a reader on a pipe has it.
+    /// Data: a line, a table, text with its line feeds, or an object a line. Flushed, so that a
+    /// reader on a pipe has it.
     void line(std::string_view text);
     void table(const Table& table);
+    void text(std::string_view text);
     void object(const JsonObject& object);
 
     /// A sentence on stderr; nothing with --json.

@@ -1,0 +1,33 @@
+#include "command.hpp"
+#include "output.hpp"
+
+#include <cstdio>
+#include <exception>
+
+namespace {
+
+instep::cli::ExitCode run(std::span<char* const> arguments) {
+    using namespace instep::cli;
+    const instep::SystemClock clock;
+    instep::SystemRandom random;
+    Output output;
+    Context context{clock, random, output};
+    CommandLine line(output);
+    for (const auto add :
+         {add_init, add_check, add_plan, add_apply, add_run, add_status, add_tail, add_explain,
+          add_backfill, add_verify, add_repair, add_wait, add_version}) {
+        add(line, context);
+    }
+    return line.run(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return static_cast<int>(run({argv + 1, argv + argc}));
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "instep: %s\n", error.what());
+    }
+    return static_cast<int>(instep::cli::ExitCode::kFailed);
+}

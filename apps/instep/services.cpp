@@ -1,0 +1,141 @@
+#include "services.hpp"
+
+#include "output.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unistd.h>
+
+namespace instep::cli {
+
+namespace {
+
+Result<std::vector<Contract>> published_contracts(std::span<const ServiceConfig> configs,
+                                                  const Clock& clock) {
+    std::vector<Contract> contracts;
+    for (const ServiceConfig& config : configs) {
+        if (config.publish.empty()) {
+            continue;
+        }
+        INSTEP_TRY_ASSIGN(const auto database, open_database(config.database, clock));
+        INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+        for (const PublishEntry& entry : config.publish) {
+            auto contract = bind_contract(*connection, config.name, entry);
+            if (!contract) {
+                return fail_in(config.path, std::move(contract).error());
+            }
+            contracts.push_back(std::move(*contract));
+        }
+    }
+    return contracts;
+}
+
+using ChangeService = Result<ServicePlan> (*)(const ServiceConfig&, const Clock&,
+                                              const std::vector<Contract>&);
+
+Result<std::vector<ServiceChanges>> for_each_service(std::span<const ServiceConfig> configs,
+                                                     const Clock& clock, ChangeService change) {
+    INSTEP_TRY_ASSIGN(const auto contracts, published_contracts(configs, clock));
+    std::vector<ServiceChanges> all;
+    for (const ServiceConfig& config : configs) {
+        auto changes = change(config, clock, contracts);
+        if (!changes) {
+            return fail_in(config.name, std::move(changes).error());
+        }
+        all.push_back({config.name, std::move(*changes)});
+    }
+    return all;
+}
+
+/// Unique among processes, and readable in a list of leases.
+std::string make_process_id(Random& random) {
+    std::array<char, 256> host{};
+    if (::gethostname(host.data(), host.size() - 1) != 0) {
+        host[0] = '\0';
+    }
+    return fmt::format("{}/{}/{:08x}", host.data(), ::getpid(), random.below(1ULL << 32U));
+}
+
+}  // namespace
+
+Result<std::vector<ServiceConfig>> load_services(std::span<const std::string> files) {
+    std::vector<ServiceConfig> configs;
+    for (const std::string& file : files) {
+        INSTEP_TRY_ASSIGN(ServiceConfig config, load_service_file(file, process_environment()));
+        const auto twin = std::ranges::find(configs, config.name, &ServiceConfig::name);
+        if (twin != configs.end()) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("{} and {} both describe service {}; give one of them",
+                                    twin->path, config.path, config.name));
+        }
+        configs.push_back(std::move(config));
+    }
+    return configs;
+}
+
+Result<std::vector<ServiceChanges>> plan_services(std::span<const ServiceConfig> configs,
+                                                  const Clock& clock) {
+    return for_each_service(configs, clock, plan_service);
+}
+
+Result<std::vector<ServiceChanges>> apply_services(std::span<const ServiceConfig> configs,
+                                                   const Clock& clock) {
+    return for_each_service(configs, clock, apply_service);
+}
+
+Result<std::unique_ptr<ServiceGroup>> ServiceGroup::create(std::vector<ServiceConfig> configs,
+                                                           const Clock& clock, Random& random,
+                                                           Logger& logger) {
+    std::unique_ptr<ServiceGroup> group(new ServiceGroup(clock));
+    const Surroundings surroundings{clock, random, logger, group->brokers_,
+                                    make_process_id(random)};
+    for (ServiceConfig& config : configs) {
+        const std::string name = config.name;
+        auto service = Service::create(std::move(config), surroundings);
+        if (!service) {
+            return fail_in(name, std::move(service).error());
+        }
+        group->services_.push_back(std::move(*service));
+    }
+    return group;
+}
+
+void ServiceGroup::start() {
+    for (const auto& service : services_) {
+        service->start();
+    }
+}
+
+Result<void> ServiceGroup::stop() {
+    const auto give_up = clock_.monotonic() + kStopGrace;
+    for (const auto& service : services_) {
+        const auto left = std::max(give_up - clock_.monotonic(), std::chrono::microseconds(0));
+        auto stopped = service->stop(std::chrono::duration_cast<std::chrono::milliseconds>(left));
+        if (!stopped) {
+            return fail_in(service->config().name, std::move(stopped).error());
+        }
+    }
+    return {};
+}
+
+bool ServiceGroup::holds(std::string_view service) const {
+    return std::ranges::any_of(
+        services_, [service](const auto& each) { return each->config().name == service; });
+}
+
+std::vector<std::string> ServiceGroup::failures() const {
+    std::vector<std::string> failures;
+    for (const auto& service : services_) {
+        for (const FlowStatus& flow : service->flows()) {
+            if (!flow.error.empty()) {
+                failures.push_back(
+                    fmt::format("{} of {}: {}", flow.name, service->config().name, flow.error));
+            }
+        }
+    }
+    return failures;
+}
+
+}  // namespace instep::cli

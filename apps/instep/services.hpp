@@ -1,0 +1,74 @@
+// The service files that a command was given, and those services run in this process.
+#pragma once
+
+#include "instep/base/clock.hpp"
+#include "instep/base/error.hpp"
+#include "instep/base/random.hpp"
+#include "instep/capture/contract.hpp"
+#include "instep/config/service_file.hpp"
+#include "instep/service/service.hpp"
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace instep {
+class Logger;
+}
+
+namespace instep::cli {
+
+/// How long a command lets services finish what is in flight.
+inline constexpr std::chrono::seconds kStopGrace{5};
+
+/// Reads all files. Errors: as load_service_file(); kInvalidArgument if two files describe one
+/// service.
+Result<std::vector<ServiceConfig>> load_services(std::span<const std::string> files);
+
+/// What one service's database lacks, or has got.
+struct ServiceChanges {
+    std::string service;
+    ServicePlan changes;
+};
+
+/// As plan_service() for each; the contracts of all of them serve the replicas of all of them.
+Result<std::vector<ServiceChanges>> plan_services(std::span<const ServiceConfig> configs,
+                                                  const Clock& clock);
+
+/// As apply_service() for each, owners' contracts read before anything is changed.
+Result<std::vector<ServiceChanges>> apply_services(std::span<const ServiceConfig> configs,
+                                                   const Clock& clock);
+
+/// Services that run in this process.
+class ServiceGroup {
+public:
+    /// Creates all; starts none. `clock`, `random` and `logger` must outlive the group. Errors:
+    /// as Service::create().
+    static Result<std::unique_ptr<ServiceGroup>> create(std::vector<ServiceConfig> configs,
+                                                        const Clock& clock, Random& random,
+                                                        Logger& logger);
+
+    void start();
+
+    /// Errors: kTimeout, naming the service that is not done within kStopGrace.
+    Result<void> stop();
+
+    [[nodiscard]] std::span<const std::unique_ptr<Service>> services() const { return services_; }
+
+    /// True if one of them is called so.
+    [[nodiscard]] bool holds(std::string_view service) const;
+
+    /// What flows that fail say: "relay of iam: …". Empty if none fails.
+    [[nodiscard]] std::vector<std::string> failures() const;
+
+private:
+    explicit ServiceGroup(const Clock& clock) : clock_(clock), brokers_(clock) {}
+
+    const Clock& clock_;
+    Brokers brokers_;
+    std::vector<std::unique_ptr<Service>> services_;
+};
+
+}  // namespace instep::cli
