@@ -1,5 +1,5 @@
 #include "instep/event/cloudevents.hpp"
-#include "random_event.hpp"
+#include "tests/support/random_event.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

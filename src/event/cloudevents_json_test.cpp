@@ -1,6 +1,6 @@
 #include "instep/base/bytes.hpp"
 #include "instep/event/cloudevents.hpp"
-#include "random_event.hpp"
+#include "tests/support/random_event.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -66,7 +66,11 @@ void append_json_number(std::string& out, double value) {
     } else if (std::isinf(value)) {
         out.append(value > 0 ? R"({"real":"Infinity"})" : R"({"real":"-Infinity"})");
     } else {
+        const std::size_t start = out.size();
         append_shortest(out, value);
+        if (out.find_first_of(".e", start) == std::string::npos) {
+            out.append(".0");
+        }
     }
 }
 

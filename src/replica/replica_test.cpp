@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <iostream>
+
 namespace instep {
 namespace {
 
@@ -132,6 +134,119 @@ TEST_F(ReplicaTest, VerifyFindsAndRepairRemovesEveryKindOfDifference) {
     EXPECT_EQ(repaired.repaired, 3U);
     EXPECT_EQ(system.verify(side).differences, 0U);
     EXPECT_THAT(names(side), ElementsAre("a=Ann", "b=Ben", "c=Cy"));
+}
+
+TEST_F(ReplicaTest, AnOldEventChangesNothing) {
+    ReplicaSide& side = follow();
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann'), ('b', 'Ben')");
+    system.settle();
+    system.owner_sql(
+        "UPDATE users SET name = 'Anna' WHERE id = 'a'; DELETE FROM users WHERE id = 'b'");
+    system.settle();
+    const auto before = list_progress(*side.sql)->front().counts;
+    // The relay forgets where it was and publishes everything again.
+    system.owner_sql("UPDATE instep_cursor SET seq = 0");
+    system.restart_relay();
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("a=Anna"));
+    const auto after = list_progress(*side.sql)->front().counts;
+    EXPECT_EQ(after.applied, before.applied);
+    EXPECT_GT(after.duplicates_ignored + after.stale_ignored,
+              before.duplicates_ignored + before.stale_ignored);
+}
+
+TEST_F(ReplicaTest, ADeletedRowComesBackOnlyByANewInsert) {
+    ReplicaSide& side = follow();
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann'); DELETE FROM users");
+    system.settle();
+    system.owner_sql("UPDATE instep_cursor SET seq = 0");
+    system.restart_relay();
+    (void)system.relays.front()->run_once();
+    (void)side.consumer->run_once();
+    EXPECT_THAT(names(side), IsEmpty());
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann again')");
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("a=Ann again"));
+}
+
+TEST_F(ReplicaTest, ColumnsCanBeLeftOutAndRenamed) {
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann')");
+    ReplicaSide& side =
+        system.add_replica("billing", "user", "people", {{"id", "user_id"}, {"name", "full_name"}});
+    system.settle();
+    system.owner_sql(
+        "UPDATE users SET score = 1.5; INSERT INTO users (id, name) VALUES ('b', 'Ben')");
+    system.settle();
+    EXPECT_THAT(rows_of(*side.sql, "SELECT user_id, full_name FROM people ORDER BY 1"),
+                ElementsAre("a|Ann", "b|Ben"));
+    EXPECT_EQ(system.verify(side).differences, 0U);
+}
+
+TEST_F(ReplicaTest, AnAddedColumnArrivesWithItsContract) {
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann')");
+    ReplicaSide& side = follow();
+    system.settle();
+    system.owner_sql("ALTER TABLE users ADD COLUMN title TEXT DEFAULT 'Dr'");
+    PublishEntry wider = users();
+    wider.columns.emplace_back("title");
+    system.publish({wider});
+    system.owner_sql("INSERT INTO users (id, name, title) VALUES ('b', 'Ben', 'Mr')");
+    system.settle();
+    EXPECT_THAT(rows_of(*side.sql, "SELECT id, title FROM lookup_users ORDER BY id"),
+                ElementsAre("a|Dr", "b|Mr"));
+    EXPECT_EQ(system.verify(side).differences, 0U);
+}
+
+TEST_F(ReplicaTest, AConstraintOfTheLocalTableBlocksItsKeyOnly) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(*side.sql,
+            "CREATE TRIGGER no_eve BEFORE INSERT ON lookup_users WHEN NEW.name = 'Eve' "
+            "BEGIN SELECT RAISE(ABORT, 'Eve is not welcome'); END");
+    system.owner_sql(
+        "INSERT INTO users (id, name) VALUES ('a', 'Ann'), ('e', 'Eve'), ('b', 'Ben')");
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("a=Ann", "b=Ben"));
+    const auto explained = explain_row(*side.sql, side.definition, "e");
+    ASSERT_TRUE(explained);
+    EXPECT_EQ(explained->parked_events, 1U);
+    EXPECT_NE(explained->parked_because.find("not welcome"), std::string::npos);
+    run_sql(*side.sql, "DROP TRIGGER no_eve");
+    system.clock.advance(std::chrono::minutes(1));
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("a=Ann", "b=Ben", "e=Eve"));
+}
+
+TEST_F(ReplicaTest, ExplainsARowAndADeletedOne) {
+    ReplicaSide& side = follow();
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann'), ('b', 'Ben')");
+    system.settle();
+    system.owner_sql("DELETE FROM users WHERE id = 'b'");
+    system.settle();
+    const auto row = explain_row(*side.sql, side.definition, "a");
+    ASSERT_TRUE(row);
+    EXPECT_TRUE(row->version);
+    EXPECT_EQ(row->row[1], (std::pair<std::string, std::string>{"name", "Ann"}));
+    const auto gone = explain_row(*side.sql, side.definition, "b");
+    ASSERT_TRUE(gone);
+    EXPECT_TRUE(gone->row.empty());
+    EXPECT_TRUE(gone->deleted_at);
+}
+
+TEST_F(ReplicaTest, ForgetsOnlyTombstonesThatAreOldEnough) {
+    ReplicaSide& side = follow();
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann')");
+    system.settle();
+    system.owner_sql("DELETE FROM users");
+    system.settle();
+    auto transaction = Transaction::begin(*side.sql, TransactionMode::kWrite);
+    EXPECT_EQ(
+        trim_tombstones(*transaction, system.clock.now() - std::chrono::hours(1), 10).value_or(9),
+        0U)
+        << "the tombstone is younger";
+    EXPECT_EQ(
+        trim_tombstones(*transaction, system.clock.now() + std::chrono::hours(1), 10).value_or(0),
+        1U);
 }
 
 }  // namespace

@@ -1,0 +1,111 @@
+#include "bench/bench.hpp"
+
+#include "bench/user_table.hpp"
+#include "instep/db/sqlite/database.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <sys/resource.h>
+#include <thread>
+
+namespace instep::bench {
+
+Seconds time_of(const std::function<void()>& work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::steady_clock::now() - start;
+}
+
+double peak_memory_mib() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+Seconds cpu_time() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return Seconds(static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6);
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+void wait_until(const std::function<bool()>& check) {
+    while (!check()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+}
+
+System::System(std::size_t replicas) {
+    owner_.name = "iam";
+    owner_.database = "sqlite:" + dir.file("iam.db");
+    owner_.broker = "embedded:" + dir.file("broker.db");
+    owner_.publish = {user_entry()};
+    for (std::size_t i = 0; i < replicas; ++i) {
+        ServiceConfig config;
+        config.name = fmt::format("replica{}", i + 1);
+        config.database = "sqlite:" + dir.file(config.name + ".db");
+        config.broker = owner_.broker;
+        config.replicas = {{config.name, "iam.user", "lookup_users", {}}};
+        replicas_.push_back(std::move(config));
+    }
+}
+
+System::~System() { stop(); }
+
+void System::start(const ServiceConfig& config) {
+    must(apply_service(config, clock, {}));
+    services_.push_back(must(Service::create(config, surroundings_)));
+    services_.back()->start();
+}
+
+void System::start_owner() { start(owner_); }
+
+void System::start_replicas() {
+    for (const ServiceConfig& config : replicas_) {
+        start(config);
+    }
+}
+
+void System::stop() {
+    for (auto& service : services_) {
+        must(service->stop(std::chrono::seconds(30)));
+    }
+    services_.clear();
+}
+
+std::unique_ptr<Connection> System::connect_owner() { return connect_file("iam.db"); }
+
+std::unique_ptr<Connection> System::connect_replica(std::size_t index) {
+    return connect_file(replicas_[index].name + ".db");
+}
+
+std::unique_ptr<Connection> System::connect_file(const std::string& name) {
+    files_.push_back(must(open_sqlite(dir.file(name), clock)));
+    return must(files_.back()->connect());
+}
+
+bool System::caught_up() {
+    auto owner = connect_owner();
+    if (must(log_lag(*owner, "relay")).events > 0) {
+        return false;
+    }
+    Broker* broker = must(brokers_.open(owner_.broker));
+    for (const SubscriptionLag& lag : must(broker->lag("iam.user"))) {
+        if (lag.events > 0) {
+            return false;
+        }
+    }
+    for (std::size_t i = 0; i < replicas_.size(); ++i) {
+        auto connection = connect_replica(i);
+        const auto replicas = must(list_replicas(*connection));
+        if (replicas.empty() || replicas.front().state != ReplicaState::kLive) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace instep::bench

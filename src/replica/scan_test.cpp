@@ -1,0 +1,204 @@
+#include "instep/replica/scan.hpp"
+
+#include "tests/support/sync_system.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace instep {
+namespace {
+
+using test::ReplicaSide;
+using test::rows_of;
+using test::run_sql;
+using test::SyncSystem;
+using test::value_of;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+/// Small chunks, so that a few rows need many.
+SyncSystem::Options small_chunks(std::uint32_t partitions = 1) {
+    SyncSystem::Options options;
+    options.partitions = partitions;
+    options.scan.chunk_rows_max = 3;
+    options.scan.digest_rows = 2;
+    options.scan.digests_max = 2;
+    return options;
+}
+
+class ScanTest : public testing::TestWithParam<std::uint32_t> {
+protected:
+    ScanTest() {
+        system.owner_sql(
+            "CREATE TABLE items (shelf INTEGER NOT NULL, name TEXT NOT NULL, amount INTEGER, "
+            "PRIMARY KEY (shelf, name))");
+        system.publish({{"items", "item", {"shelf", "name"}, {"shelf", "name", "amount"}, {}}});
+        fill(20);
+    }
+
+    void fill(int count) {
+        for (int i = 0; i < count; ++i) {
+            system.owner_sql(
+                fmt::format("INSERT OR REPLACE INTO items VALUES ({}, 'n{}', {})", i % 4, i, i));
+        }
+    }
+
+    ReplicaSide& follow() { return system.add_replica("stock", "item", "items_copy"); }
+
+    [[nodiscard]] std::vector<std::string> source() const {
+        return rows_of(*system.owner, "SELECT * FROM items ORDER BY shelf, name");
+    }
+
+    [[nodiscard]] static std::vector<std::string> copy(ReplicaSide& side) {
+        return rows_of(*side.sql,
+                       "SELECT shelf, name, amount FROM items_copy ORDER BY shelf, name");
+    }
+
+    SyncSystem system{small_chunks(GetParam())};
+};
+
+INSTANTIATE_TEST_SUITE_P(Partitions, ScanTest, testing::Values(1, 3));
+
+TEST_P(ScanTest, ManyChunksMakeOneTable) {
+    ReplicaSide& side = follow();
+    system.settle();
+    EXPECT_EQ(copy(side), source());
+    const auto scans = list_scans(*system.owner, 10);
+    ASSERT_TRUE(scans);
+    std::uint64_t chunks = 0;
+    for (const ScanStatus& scan : *scans) {
+        EXPECT_EQ(scan.state, "done");
+        chunks += scan.chunks_sent;
+    }
+    EXPECT_GE(chunks, 7U);
+    EXPECT_THAT(system.errors, IsEmpty());
+}
+
+TEST_P(ScanTest, RowsMayChangeBetweenChunks) {
+    ReplicaSide& side = follow();
+    for (int i = 0; i < 40; ++i) {
+        system.step();
+        system.owner_sql(fmt::format(
+            "UPDATE items SET amount = amount + 100 WHERE name = 'n{0}';"
+            "DELETE FROM items WHERE name = 'n{1}'; INSERT OR REPLACE INTO items VALUES ({2}, "
+            "'x{0}', {0}); UPDATE items SET shelf = 9 WHERE name = 'n{3}'",
+            i % 20, (i * 7) % 20, i % 4, (i * 3) % 20));
+    }
+    system.settle();
+    EXPECT_EQ(copy(side), source());
+    EXPECT_EQ(system.verify(side).differences, 0U);
+}
+
+TEST_P(ScanTest, GoesOnWhereItWasAfterTheRelayWasKilled) {
+    ReplicaSide& side = follow();
+    for (int i = 0; i < 6; ++i) {
+        system.step();
+        system.restart_relay();
+    }
+    system.settle();
+    EXPECT_EQ(copy(side), source());
+}
+
+TEST_P(ScanTest, StraysAnywhereAreRemovedAndStayAway) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(*side.sql,
+            "INSERT INTO items_copy (shelf, name, amount, instep_version) VALUES "
+            "(-1, 'first', 0, zeroblob(16)), (2, 'middle', 0, zeroblob(16)), "
+            "(99, 'last', 0, zeroblob(16))");
+    auto transaction = Transaction::begin(*side.sql, TransactionMode::kWrite);
+    ASSERT_TRUE(request_backfill(*transaction, side.definition, system.random));
+    ASSERT_TRUE(transaction->commit());
+    system.settle();
+    EXPECT_EQ(copy(side), source());
+}
+
+TEST_P(ScanTest, ARefilledReplicaForgetsWhatTheSourceLost) {
+    ReplicaSide& side = follow();
+    system.settle();
+    // Rows that went without a trigger seeing it.
+    system.owner_sql("DROP TRIGGER instep_capture_item_delete; DELETE FROM items WHERE shelf = 1");
+    const VerificationStatus found = system.verify(side);
+    EXPECT_EQ(found.differences, 5U);
+    const VerificationStatus repaired = system.verify(side, VerificationPurpose::kRepair);
+    EXPECT_EQ(repaired.repaired, 5U);
+    EXPECT_EQ(copy(side), source());
+}
+
+TEST_P(ScanTest, AnEmptyTableIsFilledToo) {
+    system.owner_sql("DELETE FROM items");
+    ReplicaSide& side = follow();
+    system.settle();
+    EXPECT_THAT(copy(side), IsEmpty());
+    EXPECT_EQ(list_replicas(*side.sql)->front().state, ReplicaState::kLive);
+}
+
+TEST_P(ScanTest, TwoReplicasAreFilledSideBySide) {
+    ReplicaSide& one = follow();
+    ReplicaSide& two = system.add_replica("sales", "item", "items_copy");
+    system.settle();
+    EXPECT_EQ(copy(one), source());
+    EXPECT_EQ(copy(two), source());
+}
+
+TEST_P(ScanTest, ChunksForOneConsumerDoNotTouchAnother) {
+    ReplicaSide& one = follow();
+    system.settle();
+    const auto before = list_progress(*one.sql)->front().counts.applied;
+    system.add_replica("sales", "item", "items_copy");
+    system.settle();
+    EXPECT_EQ(list_progress(*one.sql)->front().counts.applied, before);
+}
+
+TEST_P(ScanTest, AnUnknownEntityIsRefusedWithAReason) {
+    ReplicaSide& side = system.add_replica("stock", "nothing", "nothing_copy");
+    system.settle();
+    const auto replicas = list_replicas(*side.sql);
+    ASSERT_TRUE(replicas);
+    EXPECT_EQ(replicas->front().state, ReplicaState::kRefused);
+    EXPECT_NE(replicas->front().problem.find("nothing is not published"), std::string::npos);
+}
+
+TEST_P(ScanTest, RepairSeesThroughCopiedAndForgedVersions) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(
+        *side.sql,
+        "UPDATE items_copy SET amount = -1 WHERE shelf = 0;"
+        "UPDATE items_copy SET amount = -2, instep_version = x'ffffffffffffffffffffffffffffffff' "
+        "WHERE shelf = 1;"
+        "INSERT INTO items_copy SELECT shelf, name || '-copy', amount, instep_version FROM "
+        "items_copy WHERE shelf = 2");
+    const VerificationStatus repaired = system.verify(side, VerificationPurpose::kRepair);
+    EXPECT_TRUE(repaired.finished);
+    EXPECT_EQ(repaired.repaired, 15U);
+    EXPECT_EQ(system.verify(side).differences, 0U);
+    EXPECT_EQ(copy(side), source());
+}
+
+TEST_P(ScanTest, VerifyWithWritersRunningReportsNothingThatIsNotSo) {
+    ReplicaSide& side = follow();
+    system.settle();
+    auto transaction = Transaction::begin(*side.sql, TransactionMode::kWrite);
+    const auto id = request_verification(*transaction, side.definition,
+                                         VerificationPurpose::kVerify, system.random);
+    ASSERT_TRUE(transaction->commit());
+    for (int i = 0; i < 60; ++i) {
+        system.owner_sql(
+            fmt::format("UPDATE items SET amount = amount + 1 WHERE shelf = {};"
+                        "DELETE FROM items WHERE name = 'n{}'",
+                        i % 4, i % 20));
+        system.step();
+        fill(i % 20);
+    }
+    system.settle();
+    const auto status = read_verification(*side.sql, *id);
+    ASSERT_TRUE(status);
+    EXPECT_TRUE(status->finished);
+    EXPECT_EQ(status->differences, 0U);
+    EXPECT_GT(status->rows_checked, 0U);
+}
+
+}  // namespace
+}  // namespace instep
