@@ -1,13 +1,6 @@
 // Builds a running service from its file: the composition root besides tests.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "instep/base/clock.hpp"
 #include "instep/base/error.hpp"
 #include "instep/base/random.hpp"
@@ -20,13 +13,24 @@
 #include "instep/replica/replica.hpp"
 #include "instep/replica/scan.hpp"
 
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace instep {
 
 class Logger;
 
+/// What connect() does when there is no database yet.
+enum class MissingDatabase : std::uint8_t { kFail, kCreate };
+
 /// Opens a database by its URL: "sqlite:PATH". Errors: kConfigInvalid for an unknown scheme;
 /// those of Database.
-Result<std::unique_ptr<Database>> open_database(const std::string& url, const Clock& clock);
+Result<std::unique_ptr<Database>> open_database(const std::string& url, const Clock& clock,
+                                                MissingDatabase missing = MissingDatabase::kFail);
 
 /// The brokers of one process, one connection a URL, so that services in the same process wake
 /// each other. Safe to call from any thread; must outlive what it hands out.
@@ -119,7 +123,7 @@ public:
     /// As stop().
     ~Service();
 
-    /// Starts one thread a loop. No effect if already started.
+    /// Starts one thread a loop. No effect if already started; a stopped service stays so.
     void start();
 
     /// Finishes what is in flight, gives up leases, joins the threads. Errors: kTimeout if

@@ -1,0 +1,430 @@
+#include "instep/service/service.hpp"
+
+#include "instep/telemetry/logger.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/log_lines.hpp"
+#include "tests/support/manual_clock.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+namespace instep {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr std::string_view kUsers = "SELECT id || '|' || username || '|' || email FROM {}";
+
+/// An owner "iam" with a table of users, and services that keep it as lookup_users.
+class ServiceTest : public testing::Test {
+protected:
+    ServiceTest() {
+        run_sql("iam",
+                "CREATE TABLE users (id INTEGER PRIMARY KEY, username TEXT NOT NULL, email TEXT, "
+                "password_hash TEXT)");
+    }
+
+    [[nodiscard]] ServiceConfig config(const std::string& name) const {
+        std::string text = fmt::format(
+            "[service]\nname = '{0}'\ndatabase = 'sqlite:{0}.db'\nbroker = 'embedded:broker.db'\n",
+            name);
+        text += name == "iam" ? "[[publish]]\ntable = 'users'\nentity = 'user'\ncolumns = ['id', "
+                                "'username', 'email']\n"
+                              : "[[replica]]\ntopic = 'iam.user'\ntable = 'lookup_users'\n";
+        return parse_service_file(text, dir_.file(name + ".toml"), process_environment()).value();
+    }
+
+    Result<std::unique_ptr<Service>> create(const std::string& name, const std::string& process) {
+        return Service::create(config(name), {clock_, random_, logger_, *brokers_, process});
+    }
+
+    /// Applies the service's file and opens it.
+    Service& start(const std::string& name, const std::string& process = "p1") {
+        const auto applied = apply_service(config(name), clock_, {});
+        EXPECT_TRUE(applied) << applied.error().message;
+        auto service = create(name, process);
+        EXPECT_TRUE(service) << service.error().message;
+        return *(services_[name + "/" + process] = std::move(service).value());
+    }
+
+    void start_all() {
+        for (const char* name : {"iam", "billing", "crm"}) {
+            start(name);
+        }
+    }
+
+    void stop(const std::string& name, const std::string& process = "p1") {
+        services_.erase(name + "/" + process);
+    }
+
+    void stop_all() {
+        services_.clear();
+        brokers_ = std::make_unique<Brokers>(clock_);
+    }
+
+    std::uint64_t step() {
+        std::uint64_t moved = 0;
+        for (const auto& [name, service] : services_) {
+            const auto done = service->run_once();
+            EXPECT_TRUE(done) << name << ": " << done.error().message;
+            moved += done.value_or(0);
+        }
+        return moved;
+    }
+
+    void settle() {
+        for (int quiet = 0, rounds = 0; quiet < 3; ++rounds) {
+            ASSERT_LT(rounds, 10'000) << "it never comes to rest";
+            quiet = step() == 0 ? quiet + 1 : 0;
+        }
+    }
+
+    std::unique_ptr<Connection> connect(const std::string& service) {
+        const std::string url = "sqlite:" + dir_.file(service + ".db");
+        databases_.push_back(open_database(url, clock_, MissingDatabase::kCreate).value());
+        return databases_.back()->connect().value();
+    }
+
+    void run_sql(const std::string& service, std::string_view statements) {
+        const auto done = connect(service)->execute_script(statements);
+        ASSERT_TRUE(done) << done.error().message;
+    }
+
+    std::vector<std::string> query(const std::string& service, std::string_view sql) {
+        const auto connection = connect(service);
+        auto rows = connection->query(sql, {});
+        EXPECT_TRUE(rows) << rows.error().message;
+        std::vector<std::string> texts;
+        while (rows && (*rows)->next().value()) {
+            texts.emplace_back((*rows)->text(0));
+        }
+        return texts;
+    }
+
+    std::vector<std::string> source() {
+        return query("iam", fmt::format(kUsers, "users") + " ORDER BY id");
+    }
+
+    std::vector<std::string> replica(const std::string& service) {
+        return query(service, fmt::format(kUsers, "lookup_users") + " ORDER BY id");
+    }
+
+    void insert_users(int first, int last) {
+        run_sql("iam",
+                fmt::format("WITH RECURSIVE n(i) AS (VALUES ({}) UNION ALL SELECT i + 1 FROM n "
+                            "WHERE i < {}) INSERT INTO users SELECT i, 'user' || i, i || '@x', "
+                            "'secret-hash-' || i FROM n",
+                            first, last));
+    }
+
+    FlowStatus flow(const Service& service, const std::string& name) {
+        for (FlowStatus& status : service.flows()) {
+            if (status.name == name) {
+                return status;
+            }
+        }
+        ADD_FAILURE() << "no flow " << name;
+        return {};
+    }
+
+    test::TempDir dir_;
+    test::ManualClock clock_;
+    SeededRandom random_{1};
+    test::LogLines lines_;
+    Logger logger_{lines_, clock_};
+    std::vector<std::unique_ptr<Database>> databases_;
+    std::unique_ptr<Brokers> brokers_ = std::make_unique<Brokers>(clock_);
+    std::map<std::string, std::unique_ptr<Service>> services_;
+};
+
+TEST_F(ServiceTest, KeepsReplicasEqualThroughInsertsUpdatesAndDeletes) {
+    start_all();
+    insert_users(1, 50);
+    settle();
+    EXPECT_THAT(source(), SizeIs(50));
+    run_sql("iam",
+            "UPDATE users SET email = 'new' WHERE id % 3 = 0; DELETE FROM users WHERE id % 5 = 0;"
+            "UPDATE users SET id = 1001 WHERE id = 7");
+    settle();
+    EXPECT_THAT(source(), SizeIs(40));
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, FillsReplicasWithRowsFromBefore) {
+    insert_users(1, 5000);
+    start_all();
+    settle();
+    EXPECT_THAT(source(), SizeIs(5000));
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, FillsAReplicaThatIsAddedLater) {
+    start("iam");
+    start("billing");
+    insert_users(1, 20);
+    settle();
+    insert_users(21, 30);
+    start("crm");
+    settle();
+    EXPECT_EQ(replica("crm"), source());
+    EXPECT_EQ(replica("billing"), source());
+}
+
+TEST_F(ServiceTest, LetsNoPrivateColumnReachTheBroker) {
+    insert_users(1, 20);
+    start_all();
+    insert_users(21, 40);
+    settle();
+    ASSERT_THAT(replica("crm"), SizeIs(40));
+    stop_all();
+    std::string bytes;
+    for (const auto& file : std::filesystem::directory_iterator(dir_.path())) {
+        if (file.path().filename().string().starts_with("broker.db")) {
+            std::ifstream stream(file.path(), std::ios::binary);
+            bytes.append(std::istreambuf_iterator<char>(stream), {});
+        }
+    }
+    EXPECT_THAT(bytes, HasSubstr("user33"));
+    EXPECT_EQ(bytes.find("secret-hash"), std::string::npos);
+    EXPECT_EQ(bytes.find("password_hash"), std::string::npos);
+}
+
+TEST_F(ServiceTest, GoesOnAfterARestartInTheMiddle) {
+    insert_users(1, 3000);
+    start_all();
+    for (int round = 0; round < 12; ++round) {
+        insert_users(3001 + round * 10, 3010 + round * 10);
+        run_sql("iam", fmt::format("DELETE FROM users WHERE id = {}", round * 100 + 1));
+        step();
+        if (round % 2 == 1) {
+            stop_all();
+            start_all();
+        }
+    }
+    settle();
+    EXPECT_THAT(source(), SizeIs(3108));
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, StandsByWhileAnotherProcessRelaysAndTakesOver) {
+    start("billing");
+    start("iam", "p1");
+    insert_users(1, 5);
+    settle();
+    Service& second = start("iam", "p2");
+    settle();
+    EXPECT_EQ(flow(second, "relay").state, "standby");
+    EXPECT_EQ(read_status(config("iam"), clock_, *brokers_)->relay_owner, "p1");
+
+    stop("iam", "p1");
+    insert_users(6, 9);
+    clock_.advance(1s);
+    settle();
+    EXPECT_EQ(flow(second, "relay").state, "idle");
+    EXPECT_EQ(flow(second, "relay").events, 4U);
+    EXPECT_EQ(read_status(config("iam"), clock_, *brokers_)->relay_owner, "p2");
+    EXPECT_EQ(replica("billing"), source());
+}
+
+TEST_F(ServiceTest, FillsReplicasAgainWhenTheOwnerWasRestoredFromAnOlderCopy) {
+    const auto copy = std::filesystem::copy_options::overwrite_existing;
+    insert_users(1, 10);
+    start_all();
+    settle();
+    stop_all();
+    databases_.clear();
+    std::filesystem::copy(dir_.file("iam.db"), dir_.file("iam.copy"), copy);
+
+    start_all();
+    insert_users(11, 20);
+    run_sql("iam", "DELETE FROM users WHERE id = 3; UPDATE users SET email = 'late' WHERE id = 4");
+    settle();
+    ASSERT_THAT(replica("crm"), SizeIs(19));
+    stop_all();
+    databases_.clear();
+    std::filesystem::copy(dir_.file("iam.copy"), dir_.file("iam.db"), copy);
+
+    start_all();
+    insert_users(15, 15);
+    clock_.advance(60s);
+    settle();
+    EXPECT_THAT(source(), SizeIs(11));
+    EXPECT_EQ(lines_.count("relay.log_was_rewound"), 1U);
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, FillsReplicasAgainWhenTheBrokerWasReplaced) {
+    start_all();
+    insert_users(1, 10);
+    settle();
+    stop("billing");
+    run_sql("iam", "DELETE FROM users WHERE id = 3");
+    services_.at("iam/p1")->run_once().value();
+    stop_all();
+    for (const char* name : {"broker.db", "broker.db-wal", "broker.db-shm"}) {
+        std::filesystem::remove(dir_.file(name));
+    }
+    start_all();
+    settle();
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, DoesNotRunBeforeItsFileIsInForce) {
+    const auto before = create("iam", "p1");
+    ASSERT_FALSE(before);
+    EXPECT_EQ(before.error().code, ErrorCode::kSchemaMismatch);
+    EXPECT_THAT(before.error().message, HasSubstr("run `instep apply`"));
+    start("iam");
+    stop("iam");
+    ServiceConfig changed = config("iam");
+    changed.publish[0].columns = {"id", "username"};
+    const auto other = Service::create(changed, {clock_, random_, logger_, *brokers_, "p1"});
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, ErrorCode::kSchemaMismatch);
+    EXPECT_THAT(other.error().message, HasSubstr("change the contract of user"));
+}
+
+TEST_F(ServiceTest, ShowsAFlowThatFailsAndGoesOnWhenItCan) {
+    start("iam");
+    Service& billing = start("billing");
+    insert_users(1, 3);
+    settle();
+    run_sql("billing", "ALTER TABLE instep_progress RENAME TO away");
+    insert_users(4, 5);
+    services_.at("iam/p1")->run_once().value();
+    EXPECT_FALSE(billing.run_once());
+    EXPECT_EQ(flow(billing, "replica lookup_users").state, "failing");
+    EXPECT_THAT(flow(billing, "replica lookup_users").error, HasSubstr("instep_progress"));
+    EXPECT_EQ(flow(billing, "relay").error, "");
+    run_sql("billing", "ALTER TABLE away RENAME TO instep_progress");
+    settle();
+    EXPECT_EQ(flow(billing, "replica lookup_users").state, "idle");
+    EXPECT_EQ(replica("billing"), source());
+}
+
+TEST_F(ServiceTest, CallsAFlowFailingThatDoesNotMoveAlthoughThereIsWork) {
+    Service& iam = start("iam");
+    settle();
+    run_sql("iam",
+            "UPDATE instep_lease SET owner = 'ghost', until_us = 9000000000000000, "
+            "epoch = epoch + 1");
+    insert_users(1, 3);
+    for (int i = 0; i < 3; ++i) {
+        clock_.advance(30s);
+        step();
+    }
+    EXPECT_EQ(flow(iam, "relay").state, "failing");
+    EXPECT_EQ(flow(iam, "relay").error, "3 events wait, and none has moved for 60 s");
+    run_sql("iam", "UPDATE instep_lease SET until_us = 0");
+    clock_.advance(30s);
+    settle();
+    EXPECT_EQ(flow(iam, "relay").state, "idle");
+    EXPECT_EQ(flow(iam, "relay").error, "");
+}
+
+TEST_F(ServiceTest, ForgetsWhatIsOldAndRelayed) {
+    start_all();
+    insert_users(1, 3);
+    settle();
+    run_sql("iam", "UPDATE instep_log SET time_us = 0");
+    insert_users(4, 4);
+    run_sql("iam", "UPDATE instep_log SET time_us = 0 WHERE key = '4'");
+    clock_.advance(6s);
+    stop("iam");
+    EXPECT_THAT(query("iam", "SELECT key FROM instep_log"), ElementsAre("1", "2", "3", "4"));
+    start("iam");
+    clock_.advance(6s);
+    settle();
+    clock_.advance(6s);
+    settle();
+    EXPECT_THAT(query("iam", "SELECT key FROM instep_log"), IsEmpty());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, KeepsTombstonesForAsLongAsAnEventMayComeAgain) {
+    start("iam");
+    start("billing");
+    insert_users(1, 3);
+    settle();
+    run_sql("iam", "DELETE FROM users WHERE id = 2");
+    settle();
+    const std::string_view tombstones = "SELECT key FROM instep_tombstone";
+    clock_.advance(24h * 6);
+    settle();
+    EXPECT_THAT(query("billing", tombstones), ElementsAre("2"));
+    clock_.advance(25h);
+    settle();
+    EXPECT_THAT(query("billing", tombstones), IsEmpty());
+}
+
+TEST_F(ServiceTest, RunsOnThreadsUntilItIsStopped) {
+    start_all();
+    for (const auto& [name, service] : services_) {
+        service->start();
+    }
+    insert_users(1, 100);
+    const auto equal = [&] { return replica("billing") == source() && replica("crm") == source(); };
+    // The table comes with the first rows.
+    ASSERT_TRUE(test::eventually([&] {
+        return query("billing", "SELECT state FROM instep_replica") ==
+                   std::vector<std::string>{"live"} &&
+               query("crm", "SELECT state FROM instep_replica") == std::vector<std::string>{"live"};
+    }));
+    EXPECT_TRUE(test::eventually(equal));
+    run_sql("iam", "DELETE FROM users WHERE id % 2 = 0");
+    EXPECT_TRUE(test::eventually(equal));
+    for (const auto& [name, service] : services_) {
+        const auto stopped = service->stop(10s);
+        EXPECT_TRUE(stopped) << stopped.error().message;
+        for (const FlowStatus& status : service->flows()) {
+            EXPECT_EQ(status.state, "stopped") << status.name;
+        }
+        EXPECT_EQ(service->run_once().error().code, ErrorCode::kClosed);
+    }
+    EXPECT_EQ(read_status(config("iam"), clock_, *brokers_)->relay_owner, std::nullopt);
+}
+
+TEST_F(ServiceTest, TellsHowItStands) {
+    EXPECT_EQ(read_status(config("iam"), clock_, *brokers_).error().code,
+              ErrorCode::kSchemaMismatch);
+    start_all();
+    insert_users(1, 3);
+    services_.at("iam/p1")->run_once().value();
+    auto status = read_status(config("iam"), clock_, *brokers_);
+    ASSERT_TRUE(status) << status.error().message;
+    EXPECT_EQ(status->service, "iam");
+    EXPECT_EQ(status->log_lag.events, 0U);
+    const auto billing = std::ranges::find(status->subscriptions, "billing.lookup_users",
+                                           &SubscriptionLag::subscription);
+    ASSERT_NE(billing, status->subscriptions.end());
+    EXPECT_EQ(billing->events, 3U);
+    settle();
+    status = read_status(config("billing"), clock_, *brokers_);
+    ASSERT_TRUE(status) << status.error().message;
+    EXPECT_THAT(status->subscriptions, SizeIs(1));
+    EXPECT_EQ(status->subscriptions[0].events, 0U);
+    ASSERT_THAT(status->replicas, SizeIs(1));
+    EXPECT_EQ(status->replicas[0].state, ReplicaState::kLive);
+    EXPECT_THAT(status->parked, IsEmpty());
+}
+
+}  // namespace
+}  // namespace instep
