@@ -41,7 +41,7 @@ void add_apply(CommandLine& line, Context& context) {
     const auto options = std::make_shared<ApplyOptions>();
     Command command = line.command("apply", "Bring databases to what their service files say");
     command.example("apply iam.toml data_owner.toml");
-    command.arguments("FILE", options->files,
+    command.arguments("FILE...", options->files,
                       "Service files; replicas are made from the owners' among them");
     command.runs([options, &context] { return apply(context, *options); });
 }

@@ -88,8 +88,7 @@ void add_backfill(CommandLine& line, Context& context) {
     command.example("backfill iam.toml data_owner.toml lookup_users");
     command.example("backfill data_owner.toml lookup_users --timeout 10m  # iam runs elsewhere");
     command.arguments("FILE... TABLE", options->files_and_table,
-                      "Service files, the replica's and those of owners that run nowhere else; "
-                      "then the replica's table");
+                      "Service files, as for verify; then the replica's table");
     command.option("--timeout", options->timeout, "Longest wait; without it, until it is done");
     command.runs([options, &context] { return backfill(context, *options); });
 }

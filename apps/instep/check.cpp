@@ -104,7 +104,7 @@ void add_check(CommandLine& line, Context& context) {
     const auto options = std::make_shared<CheckOptions>();
     Command command = line.command("check", "Find what would keep services from working");
     command.example("check iam.toml data_owner.toml");
-    command.arguments("FILE", options->files, "Service files");
+    command.arguments("FILE...", options->files, "Service files");
     command.runs([options, &context] { return check(context, *options); });
 }
 

@@ -41,7 +41,7 @@ public:
     /// A positional that must be there.
     void argument(std::string_view name, std::string& value, std::string_view help);
 
-    /// One or more positionals; the last ones of a command.
+    /// One or more positionals, the last ones of a command; `name` is "FILE...".
     void arguments(std::string_view name, std::vector<std::string>& values, std::string_view help);
 
     /// `name` is "--table"; `value` keeps what it holds when the option is not given.
@@ -60,6 +60,7 @@ public:
     /// A command below this one: `instep demo break`.
     Command subcommand(std::string_view name, std::string_view summary);
 
+    /// Ends the declaration.
     void runs(Action action);
 
     struct State;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <deque>
 
@@ -29,9 +30,18 @@ public:
         column_width(28);
         label("Positionals", "Arguments");
         label("SUBCOMMAND", "COMMAND");
-        label("REQUIRED", "");
-        label("TEXT", "");
         label("OPTIONS", "OPTION...");
+    }
+
+    /// Their names say how many they are.
+    std::string make_option_usage(const CLI::Option* positional) const override {
+        return positional->get_name(true);
+    }
+
+    std::string make_option_opts(const CLI::Option* option) const override {
+        return option->get_positional() || option->get_type_name().empty()
+                   ? ""
+                   : " " + option->get_type_name();
     }
 
     std::string make_help(const CLI::App* app, std::string name,
@@ -172,11 +182,27 @@ public:
     Command::State& add(CLI::App& parent, std::string_view name, std::string_view summary) {
         CLI::App& app = *parent.add_subcommand(std::string(name), std::string(summary));
         app.group("Commands");
-        declare_shared(app);
+        app.footer("");
         return commands_.emplace_back(Command::State{*this, app, {}});
     }
 
     CLI::App& root() { return root_; }
+
+    void declare_shared(CLI::App& app) {
+        app.require_subcommand(0, 1);
+        app.set_help_flag("-h,--help", "This text");
+        app.add_flag_callback(
+            "--json", [this] { output_.set_format(Output::Format::kJson); },
+            "One JSON object a line on stdout, for errors too");
+        const auto set_color = [this](const std::string& when) {
+            output_.set_color(when == "always"  ? Output::Color::kAlways
+                              : when == "never" ? Output::Color::kNever
+                                                : Output::Color::kAuto);
+        };
+        app.add_option_function<std::string>("--color", set_color, "Colours on stdout [auto]")
+            ->check(one_of({"auto", "always", "never"}))
+            ->type_name("auto|always|never");
+    }
 
     ExitCode run(std::vector<std::string> words) {
         if (std::ranges::find(words, "--json") != words.end()) {
@@ -204,22 +230,6 @@ public:
     }
 
 private:
-    void declare_shared(CLI::App& app) {
-        app.require_subcommand(0, 1);
-        app.set_help_flag("-h,--help", "This text");
-        app.add_flag_callback(
-            "--json", [this] { output_.set_format(Output::Format::kJson); },
-            "One JSON object a line on stdout, for errors too");
-        const auto set_color = [this](const std::string& when) {
-            output_.set_color(when == "always"  ? Output::Color::kAlways
-                              : when == "never" ? Output::Color::kNever
-                                                : Output::Color::kAuto);
-        };
-        app.add_option_function<std::string>("--color", set_color, "Colours on stdout [auto]")
-            ->check(one_of({"auto", "always", "never"}))
-            ->type_name("auto|always|never");
-    }
-
     const Action* named_action() {
         const CLI::App* app = named_command(root_);
         const auto found = std::ranges::find_if(
@@ -250,7 +260,12 @@ void Command::arguments(std::string_view name, std::vector<std::string>& values,
 }
 
 void Command::option(std::string_view name, std::string& value, std::string_view help) {
-    state_->app.add_option(std::string(name), value, with_default(help, value));
+    std::string placeholder(name.substr(name.find_first_not_of('-')));
+    std::ranges::transform(placeholder, placeholder.begin(), [](char letter) {
+        return static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+    });
+    state_->app.add_option(std::string(name), value, with_default(help, value))
+        ->type_name(placeholder);
 }
 
 void Command::option(std::string_view name, std::optional<std::uint64_t>& value,
@@ -294,7 +309,10 @@ Command Command::subcommand(std::string_view name, std::string_view summary) {
     return Command(state_->line.add(state_->app, name, summary));
 }
 
-void Command::runs(Action action) { state_->action = std::move(action); }
+void Command::runs(Action action) {
+    state_->action = std::move(action);
+    state_->line.declare_shared(state_->app);
+}
 
 CommandLine::CommandLine(Output& output) : impl_(std::make_unique<Impl>(output)) {}
 CommandLine::~CommandLine() = default;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <tuple>
 
 namespace instep::cli {
 
@@ -18,7 +20,7 @@ public:
     void add_service(const ObservedService& service) {
         add_relay(service);
         for (const SubscriptionLag& lag : service.status.subscriptions) {
-            add_subscription(service, lag);
+            add_subscription(lag);
         }
         for (const ReplicaDefinition& replica : service.config.replicas) {
             ++replicas_;
@@ -62,12 +64,11 @@ private:
         }
     }
 
-    void add_subscription(const ObservedService& service, const SubscriptionLag& lag) {
-        if (!lag.subscription.starts_with(service.config.name + ".")) {
-            return;
+    /// The owner of a topic and its reader both tell of the subscription.
+    void add_subscription(const SubscriptionLag& lag) {
+        if (seen_.emplace(lag.subscription, lag.topic, lag.partition).second) {
+            add_lag(flow_named(lag.subscription), lag.events, lag.oldest);
         }
-        FlowHealth& flow = flow_named(lag.subscription);
-        add_lag(flow, lag.events, lag.oldest);
     }
 
     void add_replica(const ObservedService& service, const ReplicaDefinition& definition) {
@@ -139,6 +140,7 @@ private:
     Health health_;
     std::size_t replicas_ = 0;
     std::map<std::string, std::uint64_t> parked_keys_;
+    std::set<std::tuple<std::string, std::string, std::uint32_t>> seen_;
 };
 
 }  // namespace

@@ -20,10 +20,8 @@ void show(Output& output, std::span<const ServiceChanges> services) {
         for (const SchemaChange& change : service.changes) {
             output.line(output.styled(Style::kStrong,
                                       fmt::format("-- {}: {}", service.service, change.summary)));
-            if (!change.sql.empty()) {
-                output.line(
-                    fmt::format("{}{}\n", change.sql, change.sql.ends_with(';') ? "" : ";"));
-            }
+            const bool complete = change.sql.ends_with(';') || change.sql.starts_with("--");
+            output.line(fmt::format("{}{}\n", change.sql, complete ? "" : ";"));
         }
     }
     const std::size_t count = count_changes(services);
@@ -50,7 +48,7 @@ void add_plan(CommandLine& line, Context& context) {
     Command command = line.command("plan", "Show the SQL that apply would run");
     command.example("plan iam.toml data_owner.toml");
     command.example("plan iam.toml --check  # for a deploy script");
-    command.arguments("FILE", options->files,
+    command.arguments("FILE...", options->files,
                       "Service files; replicas are made from the owners' among them");
     command.flag("--check", options->check, "Exit with 8 if there is something to do");
     command.runs([options, &context] { return plan(context, *options); });

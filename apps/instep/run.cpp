@@ -74,7 +74,7 @@ void add_run(CommandLine& line, Context& context) {
     Command command = line.command("run", "Run services until SIGINT or SIGTERM");
     command.example("run iam.toml");
     command.example("run iam.toml data_owner.toml --apply --log-format json");
-    command.arguments("FILE", options->files, "Service files");
+    command.arguments("FILE...", options->files, "Service files");
     command.flag("--apply", options->apply, "First do what `instep apply` does");
     command.choice("--log-format", options->log_format, {"text", "json"}, "Log lines on stderr");
     command.choice("--log-level", options->log_level, {"debug", "info", "warn", "error"},

@@ -213,7 +213,7 @@ void add_status(CommandLine& line, Context& context) {
     Command command = line.command("status", "One sentence of health, then every flow");
     command.example("status iam.toml data_owner.toml");
     command.example("status iam.toml --check --lag-max 30s  # for a monitor");
-    command.arguments("FILE", options->files, "Service files");
+    command.arguments("FILE...", options->files, "Service files");
     command.flag("--check", options->check, "Exit with 8 if something is unhealthy");
     command.option("--lag-max", options->lag_max,
                    "A flow whose oldest waiting event is older is unhealthy");

@@ -54,7 +54,7 @@ std::string progress(const Verification& verification) {
 }  // namespace
 
 void declare_verification(Command& command, VerificationOptions& options) {
-    command.arguments("FILE", options.files,
+    command.arguments("FILE...", options.files,
                       "Service files: the replicas', and those of owners that run nowhere else");
     command.option("--table", options.table, "Only the replicas with this table");
     command.option("--timeout", options.timeout, "Longest wait");

@@ -46,7 +46,7 @@ void add_wait(CommandLine& line, Context& context) {
     const auto options = std::make_shared<WaitOptions>();
     Command command = line.command("wait", "Wait until services that run elsewhere are caught up");
     command.example("wait iam.toml data_owner.toml --caught-up --timeout 1m");
-    command.arguments("FILE", options->files, "Service files");
+    command.arguments("FILE...", options->files, "Service files");
     command.flag("--caught-up", options->caught_up,
                  "Until no event waits in any log or subscription and every replica is live");
     command.option("--timeout", options->timeout, "Longest wait");
