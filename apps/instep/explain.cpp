@@ -36,17 +36,19 @@ bool is_unknown(const RowExplanation& row) {
     return row.row.empty() && !row.deleted_at && row.parked_events == 0;
 }
 
-std::string verdict(const RowExplanation& row) {
+std::string_view verdict(const RowExplanation& row) {
+    const bool waits = row.parked_events > 0;
     if (!row.row.empty()) {
-        return "The row stands, as its owner had it at its version.";
+        return waits ? "The row stands as of its version; newer events wait behind a failure."
+                     : "The row stands as its owner had it at its version.";
     }
     if (row.deleted_at) {
-        return "The owner deleted it; nothing older can bring it back.";
+        return waits ? "The owner deleted it; newer events wait behind a failure."
+                     : "The owner deleted it; nothing older can bring it back.";
     }
-    return row.parked_events > 0
-               ? "Its first event has not been applied yet."
-               : "No event of this key has arrived: the owner has no such row, or "
-                 "the replica is behind (see `instep status`).";
+    return waits ? "Its first event waits behind a failure."
+                 : "No event of this key has arrived: the owner has no such row, or the replica is "
+                   "behind (see `instep status`).";
 }
 
 std::string place(const Version& version) {

@@ -113,8 +113,14 @@ Result<ExitCode> init(Context& context, const InitOptions& options) {
     const std::string path = (std::filesystem::path(options.directory) / (options.name + ".toml"))
                                  .lexically_normal()
                                  .string();
-    INSTEP_TRY_ASSIGN(const auto config, parse_service_file(text, path, process_environment()));
-    INSTEP_TRY(write_new_file(config.path, text));
+    if (!parse_service_file(text, path, process_environment())) {
+        return fail(
+            ErrorCode::kInvalidArgument,
+            fmt::format("\"{}\" cannot be a service's name: lower-case letters, digits, `-` "
+                        "and `_`",
+                        options.name));
+    }
+    INSTEP_TRY(write_new_file(path, text));
     if (context.output.json()) {
         context.output.object(
             JsonObject("instep.init/1").text("file", path).text("service", options.name));

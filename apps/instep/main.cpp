@@ -18,7 +18,12 @@ instep::cli::ExitCode run(std::span<char* const> arguments) {
           add_backfill, add_verify, add_repair, add_wait, add_version}) {
         add(line, context);
     }
-    return line.run(arguments);
+    const ExitCode exit = line.run(arguments);
+    if (std::ferror(stdout) != 0) {
+        std::fputs("instep: cannot write to stdout; is the disk full?\n", stderr);
+        return ExitCode::kFailed;
+    }
+    return exit;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "replica_session.hpp"
 
 #include "instep/capture/contract.hpp"
+#include "instep/consumer/consumer.hpp"
 #include "output.hpp"
 
 #include <fmt/format.h>
@@ -58,16 +59,22 @@ Result<void> ReplicaSession::start(std::vector<ServiceConfig> configs, std::stri
 }
 
 std::string ReplicaSession::obstacles(const ReplicaTarget& target) const {
-    const std::string owner = target.definition.owner();
-    if (!group_->holds(owner)) {
-        return fmt::format(
-            "service {}, which owns {}, is not among the files given and nobody answers for it; "
-            "give its file too, or start it with `instep run`",
-            owner, target.definition.topic);
+    const auto parked = list_parked_keys(*target.connection, target.name(), 1);
+    if (parked && !parked->empty()) {
+        return fmt::format("a key is parked, see `instep status`: {}",
+                           parked->front().error_message);
     }
     const auto failures = group_->failures();
-    return failures.empty() ? "give it more time with --timeout"
-                            : fmt::format("{}", fmt::join(failures, "; "));
+    if (!failures.empty()) {
+        return fmt::format("{}", fmt::join(failures, "; "));
+    }
+    const std::string owner = target.definition.owner();
+    return group_->holds(owner)
+               ? "give it more time with --timeout"
+               : fmt::format(
+                     "service {}, which owns {}, is not among the files given; unless it "
+                     "runs elsewhere, give its file too",
+                     owner, target.definition.topic);
 }
 
 Result<void> ReplicaSession::wait_for_all(const Step& step,

@@ -1,6 +1,7 @@
 #include "waiting.hpp"
 
-#include <fmt/chrono.h>
+#include "output.hpp"
+
 #include <fmt/format.h>
 
 namespace instep::cli {
@@ -20,7 +21,7 @@ Result<void> wait_until(const WaitFor& what, std::optional<std::chrono::millisec
         if (timeout && clock.monotonic() - start >= *timeout) {
             const std::string obstacle = done ? what.describe() : done.error().message;
             return fail(ErrorCode::kTimeout,
-                        fmt::format("not done after {}: {}", *timeout, obstacle));
+                        fmt::format("not done after {}: {}", rounded(*timeout), obstacle));
         }
         if (interrupt.wait_for(kPause)) {
             return fail(ErrorCode::kClosed, "interrupted: " + what.describe());

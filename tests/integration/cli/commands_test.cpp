@@ -197,6 +197,26 @@ TEST_F(CommandsTest, ExplainKnowsThatARowWasDeleted) {
     EXPECT_NE(shown.out.find("The owner deleted it"), std::string::npos) << shown.out;
 }
 
+TEST_F(CommandsTest, AParkedKeyIsShownExplainedAndNamedAsTheObstacle) {
+    given_filled_replica();
+    sql("data_owner.db",
+        "CREATE TRIGGER refuse BEFORE INSERT ON lookup_users WHEN NEW.id = 1 "
+        "BEGIN SELECT RAISE(ABORT, 'one is refused'); END");
+    sql("iam.db", "UPDATE users SET email = 'new' WHERE id = 1");
+    Process daemon(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
+    ASSERT_TRUE(daemon.complains("key_parked"));
+
+    const Finished status = run({"status", "iam.toml", "data_owner.toml", "--check"});
+    EXPECT_EQ(status.exit, 8);
+    EXPECT_TRUE(status.out.starts_with("data-owner.lookup_users has 1 parked key.\n"));
+    EXPECT_TRUE(has_line(status.out, {"1", "data-owner.lookup_users", "one is refused"}));
+    const Finished explain = run({"explain", "data_owner.toml", "lookup_users", "1"});
+    EXPECT_TRUE(has_line(explain.out, {"parked", "1 event", "one is refused"}));
+    const Finished repair = run({"repair", "data_owner.toml", "--timeout", "1s"});
+    EXPECT_EQ(repair.exit, 124);
+    EXPECT_NE(repair.err.find("one is refused"), std::string::npos) << repair.err;
+}
+
 TEST_F(CommandsTest, BackfillBringsAllRowsAgain) {
     given_filled_replica();
     sql("data_owner.db", "DELETE FROM lookup_users");

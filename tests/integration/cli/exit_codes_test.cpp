@@ -30,6 +30,19 @@ TEST_F(ExitCodesTest, AFileThatIsNoDatabaseIsOne) {
     expect_error({"apply", "iam.toml"}, 1, {"iam.db"});
 }
 
+TEST_F(ExitCodesTest, OutputThatCannotBeWrittenIsOne) {
+    const Finished finished =
+        run_process("/bin/sh", options({"-c", INSTEP_PROGRAM " version > /dev/full"}));
+    EXPECT_EQ(finished.exit, 1);
+    EXPECT_NE(finished.err.find("cannot write to stdout"), std::string::npos) << finished.err;
+}
+
+TEST_F(ExitCodesTest, ANameThatNoServiceCanHaveIsTwoAndWritesNothing) {
+    expect_error({"init", "--name", "../iam"}, 2, {"../iam"});
+    expect_error({"init", "--name", "a\"b"}, 2, {"a\"b"});
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
 TEST_F(ExitCodesTest, TheSameServiceTwiceIsTwo) {
     given_services();
     expect_error({"status", "iam.toml", "iam.toml"}, 2, {"iam"});
