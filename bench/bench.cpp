@@ -87,6 +87,23 @@ std::unique_ptr<Connection> System::connect_file(const std::string& name) {
     return must(files_.back()->connect());
 }
 
+std::unique_ptr<Connection> System::copy_replica(const std::string& name) {
+    std::string table;
+    {
+        auto replica = connect_replica(0);
+        auto rows =
+            must(replica->query("SELECT sql FROM sqlite_schema WHERE name = 'lookup_users'", {}));
+        must(rows->next());
+        table = rows->text(0);
+    }
+    auto copy = connect_file(name);
+    must(copy->execute_script(fmt::format(
+        "{}; ATTACH '{}' AS source; INSERT INTO lookup_users SELECT * FROM source.lookup_users "
+        "ORDER BY id; DETACH source",
+        table, dir.file(replicas_.front().name + ".db"))));
+    return copy;
+}
+
 bool System::caught_up() {
     auto owner = connect_owner();
     if (must(log_lag(*owner, "relay")).events > 0) {

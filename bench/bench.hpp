@@ -65,7 +65,9 @@ public:
     /// Opens another file in the system's folder, as the services' files are opened.
     [[nodiscard]] std::unique_ptr<Connection> connect_file(const std::string& name);
 
-    [[nodiscard]] std::size_t replica_count() const { return replicas_.size(); }
+    /// Another file with a table like the first replica's, holding the same rows.
+    [[nodiscard]] std::unique_ptr<Connection> copy_replica(const std::string& name);
+
     [[nodiscard]] const ReplicaDefinition& definition(std::size_t index) const {
         return replicas_[index].replicas.front();
     }

@@ -15,8 +15,6 @@ constexpr std::int64_t kRows = 100'000;
 constexpr std::int64_t kBatch = 100;
 constexpr std::size_t kReplicas = 3;
 
-constexpr std::string_view kVersion = ", instep_version BLOB";
-
 }  // namespace
 
 void run_sync_bench() {
@@ -30,26 +28,20 @@ void run_sync_bench() {
     system.start_replicas();
     wait_until([&] { return system.caught_up(); });
 
-    auto direct = system.connect_file("direct.db");
-    create_user_table(*direct, "lookup_users", kVersion);
-    write_users(*direct, "lookup_users", 0, kRows, 1000, 0);
+    auto direct = system.copy_replica("direct.db");
     std::vector<std::unique_ptr<Connection>> apart;
     for (std::size_t i = 0; i < kReplicas; ++i) {
-        apart.push_back(system.connect_file(fmt::format("apart{}.db", i)));
-        create_user_table(*apart.back(), "lookup_users", kVersion);
-        write_users(*apart.back(), "lookup_users", 0, kRows, 1000, 0);
+        apart.push_back(system.copy_replica(fmt::format("apart{}.db", i)));
     }
 
     fmt::print("sync: {} updates in transactions of {}, {} replicas\n", kRows, kBatch, kReplicas);
     for (std::int64_t round = 1; round <= 3; ++round) {
-        const Seconds one =
-            time_of([&] { write_users(*direct, "lookup_users", 0, kRows, kBatch, round); });
+        const Seconds one = time_of([&] { write_replica(*direct, 0, kRows, kBatch, round); });
         const Seconds all = time_of([&] {
             std::vector<std::jthread> writers;
             for (auto& connection : apart) {
-                writers.emplace_back([&connection, round] {
-                    write_users(*connection, "lookup_users", 0, kRows, kBatch, round);
-                });
+                writers.emplace_back(
+                    [&connection, round] { write_replica(*connection, 0, kRows, kBatch, round); });
             }
         });
         auto owner = system.connect_owner();

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace instep::bench {
 
@@ -63,9 +64,15 @@ void bind(const User& user, std::vector<ValueView>& values) {
 
 }  // namespace
 
-void write_users(Connection& connection, std::string_view table, std::int64_t first,
-                 std::int64_t end, std::int64_t batch, std::int64_t round) {
-    const std::vector<std::string> columns = user_entry().columns;
+namespace {
+
+/// Upserts rows in transactions of `batch`; a text in `version` goes into the last column.
+void upsert(Connection& connection, std::string_view table, std::vector<std::string> columns,
+            std::optional<std::string> version, std::int64_t first, std::int64_t end,
+            std::int64_t batch, std::int64_t round) {
+    if (version) {
+        columns.emplace_back("instep_version");
+    }
     std::string assignments;
     std::string parameters;
     for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -86,11 +93,27 @@ void write_users(Connection& connection, std::string_view table, std::int64_t fi
         std::vector<ValueView> values;
         for (const User& user : users) {
             bind(user, values);
+            if (version) {
+                values.emplace_back(BlobView{*version});
+            }
         }
         auto transaction = must(Transaction::begin(connection, TransactionMode::kWrite));
         must(transaction.execute_many(sql, {columns.size(), values}));
         must(transaction.commit());
     }
+}
+
+}  // namespace
+
+void write_users(Connection& connection, std::string_view table, std::int64_t first,
+                 std::int64_t end, std::int64_t batch, std::int64_t round) {
+    upsert(connection, table, user_entry().columns, std::nullopt, first, end, batch, round);
+}
+
+void write_replica(Connection& connection, std::int64_t first, std::int64_t end, std::int64_t batch,
+                   std::int64_t round) {
+    upsert(connection, "lookup_users", user_entry().columns, std::string(16, '\1'), first, end,
+           batch, round);
 }
 
 }  // namespace instep::bench

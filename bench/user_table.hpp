@@ -21,4 +21,8 @@ void create_user_table(Connection& connection, std::string_view table, std::stri
 void write_users(Connection& connection, std::string_view table, std::int64_t first,
                  std::int64_t end, std::int64_t batch, std::int64_t round);
 
+/// The same rows into a replica's table, which has a version beside the columns.
+void write_replica(Connection& connection, std::int64_t first, std::int64_t end, std::int64_t batch,
+                   std::int64_t round);
+
 }  // namespace instep::bench

@@ -430,7 +430,10 @@ Result<std::unique_ptr<Consumer>> Consumer::create(Database& database, Broker& b
                                                    Handler& handler, Random& random, Logger& logger,
                                                    ConsumerOptions options) {
     INSTEP_TRY(check(options));
-    INSTEP_TRY_ASSIGN(auto connection, database.connect());
+    // Keys come in any order, so this is the one connection that gains by a larger cache.
+    ConnectOptions connect;
+    connect.cache_kib = 4096;
+    INSTEP_TRY_ASSIGN(auto connection, database.connect(connect));
     INSTEP_TRY_ASSIGN(auto subscriber, broker.subscribe(SubscribeOptions{
                                            options.subscription, options.topic, options.member,
                                            options.start_at, options.member_timeout}));

@@ -29,7 +29,7 @@ struct ConnectOptions {
 
     /// Page cache of the connection in KiB, 64 to 1,048,576. Larger is faster on wide key
     /// ranges and costs that much memory a connection.
-    std::uint32_t cache_kib = 4096;
+    std::uint32_t cache_kib = 1024;
 };
 
 /// Safe to call from any thread.
