@@ -11,6 +11,10 @@ bool Partition::holds(std::string_view key) const {
     return count == 1 || key_hash(key) % count == index;
 }
 
+std::uint32_t topic_partitions(std::string_view topic, std::uint32_t own) {
+    return topic.ends_with(".requests") ? 1 : own;
+}
+
 namespace {
 
 Result<void> check(const LogReaderOptions& options) {
@@ -86,12 +90,15 @@ Result<void> LogReader::read_rows(Transaction& snapshot, LogBatch& batch) {
         }
         ++count;
         batch.end = static_cast<std::uint64_t>(rows->integer(kLogColumnSeq));
-        if (!options_.partition.holds(rows->text(kLogColumnKey))) {
+        const std::string_view topic = rows->text(kLogColumnTopic);
+        const bool is_shared = topic_partitions(topic, options_.partition.count) == 1;
+        if (is_shared ? options_.partition.index != 0
+                      : !options_.partition.holds(rows->text(kLogColumnKey))) {
             continue;
         }
         batch.seqs.push_back(batch.end);
-        batch.events.push_back(TopicEvent{std::string(rows->text(kLogColumnTopic)),
-                                          read_log_row(*rows, identity_, options_.service)});
+        batch.events.push_back(
+            TopicEvent{std::string(topic), read_log_row(*rows, identity_, options_.service)});
         bytes += batch.events.back().event.data.size();
     }
     return {};
@@ -101,6 +108,8 @@ Result<LogBatch> LogReader::read(Connection& connection) {
     INSTEP_TRY_ASSIGN(Transaction snapshot, Transaction::begin(connection, TransactionMode::kRead));
     LogBatch batch;
     batch.end = position_;
+    // The reader of another partition may have begun an epoch.
+    INSTEP_TRY_ASSIGN(identity_, log_identity(connection));
     INSTEP_TRY(read_rows(snapshot, batch));
     if (batch.at_head && chunks_ != nullptr) {
         const Version as_of{identity_.epoch, batch.end, kChunkIndex};

@@ -112,6 +112,27 @@ TEST_F(LogReaderTest, PartitionsShareTheLogWithoutOverlapOrGap) {
     EXPECT_EQ(all.size(), 50U);
 }
 
+TEST_F(LogReaderTest, RequestsGoToTheFirstPartitionWhateverTheirKey) {
+    for (int i = 0; i < 20; ++i) {
+        system.owner_sql(
+            fmt::format("INSERT INTO instep_log (topic, key, type, data) VALUES ('crm.requests', "
+                        "'{}', 'scan.requested', '{{}}')",
+                        i));
+    }
+    EXPECT_EQ(keys(read(*open({0, 3}))).size(), 20U);
+    EXPECT_THAT(keys(read(*open({1, 3}))), IsEmpty());
+    EXPECT_THAT(keys(read(*open({2, 3}))), IsEmpty());
+}
+
+TEST_F(LogReaderTest, ReadsInTheEpochThatAnotherHasBegun) {
+    const auto reader = open();
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
+    EXPECT_EQ(begin_epoch(*transaction, 6), 7U);
+    EXPECT_TRUE(transaction->commit());
+    given_events(1);
+    EXPECT_EQ(read(*reader).events.at(0).event.version.epoch, 7U);
+}
+
 TEST_F(LogReaderTest, RefusesAnotherNumberOfPartitions) {
     open({0, 2});
     LogReaderOptions options;

@@ -122,24 +122,29 @@ private:
         return {};
     }
 
-    /// Makes each topic known to the broker and, once in a reign, compares what the broker last
+    /// Once in a reign, makes each topic known to the broker and compares what the broker last
     /// got with the log. Returns false if the log had to begin a new epoch.
     Result<bool> prepare_topics(const std::vector<TopicRun>& runs) {
+        std::vector<std::string_view> topics(options_.topics.begin(), options_.topics.end());
         for (const TopicRun& run : runs) {
-            if (topics_ready_.contains(run.topic)) {
+            topics.push_back(run.topic);
+        }
+        for (const std::string_view topic : topics) {
+            if (topics_ready_.contains(topic)) {
                 continue;
             }
-            INSTEP_TRY(publisher_->declare_topic(run.topic, options_.partition.count));
+            INSTEP_TRY(publisher_->declare_topic(
+                topic, topic_partitions(topic, options_.partition.count)));
             if (features_.remembers_last_version) {
-                INSTEP_TRY_ASSIGN(const auto last,
-                                  publisher_->last_published(run.topic, options_.partition.index,
-                                                             options_.service));
-                INSTEP_TRY_ASSIGN(const bool begun, begin_epoch_if_behind(run.topic, last));
+                INSTEP_TRY_ASSIGN(
+                    const auto last,
+                    publisher_->last_published(topic, options_.partition.index, options_.service));
+                INSTEP_TRY_ASSIGN(const bool begun, begin_epoch_if_behind(topic, last));
                 if (begun) {
                     return false;
                 }
             }
-            topics_ready_.insert(run.topic);
+            topics_ready_.emplace(topic);
         }
         return true;
     }
@@ -162,6 +167,7 @@ private:
             return false;
         }
         INSTEP_TRY_ASSIGN(const std::uint32_t epoch, begin_epoch(transaction, last->version.epoch));
+        INSTEP_TRY(tell_of_epoch(transaction));
         INSTEP_TRY(transaction.commit());
         ++stats_.epochs_begun;
         logger_.error(
@@ -172,6 +178,19 @@ private:
              {"new_epoch", static_cast<std::int64_t>(epoch)},
              {"advice", "the source was restored or replaced; replicas are filled again"}});
         return true;
+    }
+
+    /// Consumers learn of an epoch from an event of it, which may otherwise be long in coming.
+    Result<void> tell_of_epoch(Transaction& transaction) {
+        for (const std::string& topic : options_.topics) {
+            NewEvent event;
+            event.topic = topic;
+            event.key = options_.service;
+            event.type = "log.epoch_begun";
+            event.data = "{}";
+            INSTEP_TRY(append(transaction, std::span(&event, 1)));
+        }
+        return {};
     }
 
     std::size_t publish(const std::vector<TopicRun>& runs, const LogBatch& batch,

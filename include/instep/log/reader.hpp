@@ -48,12 +48,19 @@ struct Partition {
     [[nodiscard]] bool holds(std::string_view key) const;
 };
 
+/// Partitions of a topic at the broker: `own`, but one for a topic of requests
+/// ("iam.requests"), which services with different numbers of partitions publish to. Its
+/// events go to the reader of partition 0.
+std::uint32_t topic_partitions(std::string_view topic, std::uint32_t own);
+
 struct LogReaderOptions {
     /// Names the cursor; one a purpose, such as "relay".
     std::string name;
 
     /// The `source` of the events, which is the service's name.
     std::string service;
+
+    /// The share of the keys.
     Partition partition;
 
     /// Rows looked at in one read(), 1 to 100,000.

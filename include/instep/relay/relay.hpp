@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace instep {
 
@@ -26,7 +27,13 @@ struct RelayOptions {
 
     /// Unique among all processes that may relay this service.
     std::string owner;
+
+    /// The share of the keys that this relay moves.
     Partition partition;
+
+    /// The service's topics: compared with the log as soon as the lease is taken, and told of
+    /// a new epoch. Other topics are compared when their first event comes.
+    std::vector<std::string> topics{};
 
     /// Events published in one round, 1 to 100,000. Larger: fewer commits, more memory.
     std::uint32_t batch_events_max = 1000;
@@ -64,7 +71,8 @@ public:
     /// if there was nothing to do or another relay holds the partition.
     ///
     /// When it takes the lease it compares the log with what the broker last got: a log that
-    /// stands behind was restored from a copy, and gets a new epoch.
+    /// stands behind was restored from a copy, and gets a new epoch. An event without
+    /// operation, `log.epoch_begun`, carries it to every one of `topics`.
     ///
     /// Errors: those of Connection; what the publisher said about the first event that is not
     /// durable; kFenced when another relay took over in the middle (call again to stand by).
