@@ -161,7 +161,7 @@ private:
     /// the rows and what is received.
     Result<void> add_replica(Connection& connection, const ReplicaDefinition& replica,
                              UpkeepDuties& duties) {
-        INSTEP_TRY_ASSIGN(const bool lost, is_subscription_lost(connection, replica));
+        INSTEP_TRY_ASSIGN(const std::string_view gap, find_gap(connection, replica));
         ConsumerOptions options;
         options.subscription = replica.subscription();
         options.topic = replica.topic;
@@ -173,27 +173,42 @@ private:
                          options, duties));
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(connection, TransactionMode::kWrite));
-        if (lost) {
-            logger_.warn("service.subscription_lost",
-                         {{"subscription", replica.subscription()},
-                          {"advice", "the broker was replaced; the replica is filled again"}});
-            INSTEP_TRY(request_backfill(transaction, replica, surroundings_.random));
-        } else {
+        if (gap.empty()) {
             INSTEP_TRY(ensure_filled(transaction, replica, surroundings_.random));
+        } else {
+            logger_.warn("service.replica_filled_again",
+                         {{"replica", replica.table}, {"reason", gap}});
+            INSTEP_TRY(request_backfill(transaction, replica, surroundings_.random));
         }
         return transaction.commit();
     }
 
-    /// A live replica that the broker does not know missed whatever the old broker still held.
-    Result<bool> is_subscription_lost(Connection& connection, const ReplicaDefinition& replica) {
+    /// Why a replica that was filled missed events that do not come again; empty if it did not.
+    Result<std::string_view> find_gap(Connection& connection, const ReplicaDefinition& replica) {
+        // Before the own progress, which another process may be moving.
+        INSTEP_TRY_ASSIGN(const auto lags, broker_->lag(replica.topic));
         INSTEP_TRY_ASSIGN(const auto standing, list_replicas(connection));
         const auto status = std::ranges::find(standing, replica.table, &ReplicaStatus::table);
-        if (status == standing.end() || status->state != ReplicaState::kLive) {
-            return false;
+        if (status == standing.end()) {
+            return "";
         }
-        INSTEP_TRY_ASSIGN(const auto lags, broker_->lag(replica.topic));
-        return std::ranges::find(lags, replica.subscription(), &SubscriptionLag::subscription) ==
-               lags.end();
+        INSTEP_TRY_ASSIGN(const auto progress, list_progress(connection));
+        bool is_known = false;
+        for (const SubscriptionLag& lag : lags) {
+            if (lag.subscription != replica.subscription()) {
+                continue;
+            }
+            is_known = true;
+            const auto reached =
+                std::ranges::find_if(progress, [&](const SubscriptionProgress& next) {
+                    return next.subscription == lag.subscription && next.partition == lag.partition;
+                });
+            if (broker_->features().stable_positions && reached != progress.end() &&
+                lag.acknowledged > reached->position) {
+                return "the service's database was restored from a copy";
+            }
+        }
+        return !is_known && status->state == ReplicaState::kLive ? "the broker was replaced" : "";
     }
 
     /// Also for a service that publishes nothing: its requests leave by its log.
@@ -205,6 +220,9 @@ private:
             options.service = config_.name;
             options.owner = surroundings_.process_id;
             options.partition = partition;
+            for (const PublishEntry& entry : config_.publish) {
+                options.topics.push_back(fmt::format("{}.{}", config_.name, entry.entity));
+            }
             INSTEP_TRY_ASSIGN(auto relay, Relay::create(*database_, *broker_, chunks.get(), logger_,
                                                         std::move(options)));
             flows_.push_back(std::make_unique<RelayFlow>(

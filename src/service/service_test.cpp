@@ -41,6 +41,9 @@ protected:
         std::string text = fmt::format(
             "[service]\nname = '{0}'\ndatabase = 'sqlite:{0}.db'\nbroker = 'embedded:broker.db'\n",
             name);
+        if (const auto found = partitions_.find(name); found != partitions_.end()) {
+            text += fmt::format("partitions = {}\n", found->second);
+        }
         text += name == "iam" ? "[[publish]]\ntable = 'users'\nentity = 'user'\ncolumns = ['id', "
                                 "'username', 'email']\n"
                               : "[[replica]]\ntopic = 'iam.user'\ntable = 'lookup_users'\n";
@@ -73,6 +76,20 @@ protected:
     void stop_all() {
         services_.clear();
         brokers_ = std::make_unique<Brokers>(clock_);
+    }
+
+    /// A copy of the service's database as it is, for restore_copy(). Both restart everything,
+    /// and leases of the processes before run out.
+    void keep_copy(const std::string& service) { copy_while_stopped(service + ".db", "copy"); }
+    void restore_copy(const std::string& service) { copy_while_stopped("copy", service + ".db"); }
+
+    void copy_while_stopped(const std::string& from, const std::string& to) {
+        stop_all();
+        databases_.clear();
+        std::filesystem::copy(dir_.file(from), dir_.file(to),
+                              std::filesystem::copy_options::overwrite_existing);
+        start_all();
+        clock_.advance(60s);
     }
 
     std::uint64_t step() {
@@ -140,6 +157,7 @@ protected:
         return {};
     }
 
+    std::map<std::string, int> partitions_;
     test::TempDir dir_;
     test::ManualClock clock_;
     SeededRandom random_{1};
@@ -242,30 +260,70 @@ TEST_F(ServiceTest, StandsByWhileAnotherProcessRelaysAndTakesOver) {
     EXPECT_EQ(replica("billing"), source());
 }
 
+TEST_F(ServiceTest, TakesOverFromAProcessThatFellSilent) {
+    start("iam", "p1");
+    Service& second = start("iam", "p2");
+    settle();
+    insert_users(1, 3);
+    EXPECT_EQ(second.run_once(), 0U);
+    EXPECT_EQ(second.run_once(), 0U);
+    clock_.advance(11s);
+    EXPECT_EQ(second.run_once(), 3U);
+}
+
 TEST_F(ServiceTest, FillsReplicasAgainWhenTheOwnerWasRestoredFromAnOlderCopy) {
-    const auto copy = std::filesystem::copy_options::overwrite_existing;
     insert_users(1, 10);
     start_all();
     settle();
-    stop_all();
-    databases_.clear();
-    std::filesystem::copy(dir_.file("iam.db"), dir_.file("iam.copy"), copy);
-
-    start_all();
+    keep_copy("iam");
     insert_users(11, 20);
     run_sql("iam", "DELETE FROM users WHERE id = 3; UPDATE users SET email = 'late' WHERE id = 4");
     settle();
     ASSERT_THAT(replica("crm"), SizeIs(19));
-    stop_all();
-    databases_.clear();
-    std::filesystem::copy(dir_.file("iam.copy"), dir_.file("iam.db"), copy);
-
-    start_all();
-    insert_users(15, 15);
-    clock_.advance(60s);
+    restore_copy("iam");
     settle();
-    EXPECT_THAT(source(), SizeIs(11));
+    EXPECT_THAT(source(), SizeIs(10));
     EXPECT_EQ(lines_.count("relay.log_was_rewound"), 1U);
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, GoesOnInEveryPartitionAfterTheOwnerWasRestored) {
+    partitions_ = {{"iam", 4}};
+    insert_users(1, 100);
+    start_all();
+    settle();
+    keep_copy("iam");
+    run_sql("iam", "UPDATE users SET email = 'lost'; UPDATE users SET email = 'lost too'");
+    settle();
+    restore_copy("iam");
+    settle();
+    run_sql("iam", "UPDATE users SET email = 'kept'");
+    settle();
+    EXPECT_THAT(replica("crm"), Contains("77|user77|kept"));
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, FillsAReplicaAgainWhenItsOwnDatabaseWasRestored) {
+    insert_users(1, 10);
+    start_all();
+    settle();
+    keep_copy("crm");
+    run_sql("iam", "DELETE FROM users WHERE id = 3; UPDATE users SET email = 'late' WHERE id = 4");
+    settle();
+    restore_copy("crm");
+    settle();
+    EXPECT_EQ(replica("crm"), source());
+    EXPECT_EQ(lines_.count("service.replica_filled_again"), 1U);
+}
+
+TEST_F(ServiceTest, ServicesMayHaveDifferentNumbersOfPartitions) {
+    partitions_ = {{"iam", 4}, {"billing", 1}, {"crm", 3}};
+    insert_users(1, 500);
+    start_all();
+    insert_users(501, 600);
+    settle();
     EXPECT_EQ(replica("billing"), source());
     EXPECT_EQ(replica("crm"), source());
 }
@@ -327,6 +385,8 @@ TEST_F(ServiceTest, CallsAFlowFailingThatDoesNotMoveAlthoughThereIsWork) {
             "UPDATE instep_lease SET owner = 'ghost', until_us = 9000000000000000, "
             "epoch = epoch + 1");
     insert_users(1, 3);
+    step();
+    EXPECT_EQ(flow(iam, "relay").state, "standby");
     for (int i = 0; i < 3; ++i) {
         clock_.advance(30s);
         step();
@@ -373,6 +433,23 @@ TEST_F(ServiceTest, KeepsTombstonesForAsLongAsAnEventMayComeAgain) {
     clock_.advance(25h);
     settle();
     EXPECT_THAT(query("billing", tombstones), IsEmpty());
+}
+
+TEST_F(ServiceTest, KeepsTombstonesLongerWhileOldEventsWait) {
+    start("iam");
+    Service& billing = start("billing");
+    insert_users(1, 3);
+    settle();
+    run_sql("iam", "DELETE FROM users WHERE id = 2");
+    settle();
+    run_sql("billing", "ALTER TABLE instep_progress RENAME TO away");
+    insert_users(4, 4);
+    run_sql("iam", fmt::format("UPDATE instep_log SET time_us = {} WHERE key = '4'",
+                               (clock_.now() - 1h).time_since_epoch().count()));
+    services_.at("iam/p1")->run_once().value();
+    clock_.advance(24h * 8);
+    EXPECT_FALSE(billing.run_once());
+    EXPECT_THAT(query("billing", "SELECT key FROM instep_tombstone"), ElementsAre("2"));
 }
 
 TEST_F(ServiceTest, RunsOnThreadsUntilItIsStopped) {
