@@ -29,6 +29,7 @@ struct SchemaChange {
 
 /// What `instep check` found.
 struct Finding {
+    /// A problem keeps the service from working; a warning may lose or leak; a note informs.
     enum class Severity : std::uint8_t { kNote, kWarning, kProblem };
 
     Severity severity = Severity::kNote;

@@ -7,8 +7,10 @@
 namespace instep {
 
 struct IdleOptions {
-    /// Between looks for `alert_for` after the last work.
+    /// Between looks while alert. Shorter: quicker, and more CPU while work comes.
     std::chrono::milliseconds alert_wait{1};
+
+    /// How long after the last work the loop stays alert.
     std::chrono::milliseconds alert_for{100};
 
     /// The longest wait. Longer: less CPU when idle, a later start after silence.

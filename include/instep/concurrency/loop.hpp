@@ -25,6 +25,8 @@ class Logger;
 struct LoopOptions {
     /// For logs and status, such as "relay".
     std::string name;
+
+    /// Between looks that find nothing.
     IdleOptions idle{};
 
     /// Between attempts while the step fails.

@@ -27,6 +27,8 @@ class Logger;
 struct ConsumerOptions {
     /// Unique among the broker's subscriptions, such as "data-owner.lookup_users".
     std::string subscription;
+
+    /// What to read, such as "iam.user".
     std::string topic;
 
     /// Unique among all processes that may work on the subscription.
@@ -38,6 +40,8 @@ struct ConsumerOptions {
     /// Events applied in one transaction, 1 to 100,000. Larger: fewer commits, more memory,
     /// longer waits for other writers of the database.
     std::uint32_t batch_events_max = 1000;
+
+    /// A batch ends before the event with which its data would pass this many bytes.
     std::size_t batch_bytes_max = 4U * 1024 * 1024;
 
     /// Queues that a batch is divided into by key hash, 1 to 1024. A failure is searched for

@@ -53,6 +53,7 @@ public:
 
 /// How a handler function ends.
 struct Verdict {
+    /// What the consumer does next.
     enum class Kind : std::uint8_t { kDone, kRetry, kDiscard };
 
     static Verdict done() { return {Kind::kDone, {}}; }

@@ -47,9 +47,11 @@ struct ScanRequest {
 };
 
 struct ScanOptions {
-    /// A chunk ends with the row by which it passes either bound. Larger: fewer commits, and
-    /// changes wait longer behind a chunk. 1 to 100,000 rows, 1 KiB to 4 MiB.
+    /// Rows in one chunk, 1 to 100,000. Larger: fewer commits, and changes wait longer behind
+    /// a chunk.
     std::uint32_t chunk_rows_max = 2000;
+
+    /// A chunk also ends with the row by which its text passes this, 1 KiB to 4 MiB.
     std::size_t chunk_bytes_max = 1024U * 1024;
 
     /// Rows that one hash stands for. Larger: less to send, more to send again where it differs.

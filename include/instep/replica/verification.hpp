@@ -19,6 +19,7 @@
 
 namespace instep {
 
+/// Whether differences are only recorded, or the rows are asked for too.
 enum class VerificationPurpose : std::uint8_t { kVerify, kRepair };
 
 /// Asks the owner for hashes of everything, and for a repair also for the rows of what
@@ -37,6 +38,7 @@ struct Difference {
     bool repaired = false;
 };
 
+/// A verification or repair as its database has it.
 struct VerificationStatus {
     std::string id;
     std::string table;

@@ -64,6 +64,8 @@ using LogFields = std::initializer_list<LogField>;
 struct LoggerOptions {
     /// Lines below are not written.
     LogLevel level = LogLevel::kInfo;
+
+    /// How a line looks.
     LogFormat format = LogFormat::kText;
 };
 
