@@ -118,6 +118,7 @@ public:
 
     [[nodiscard]] std::vector<FlowStatus> flows() const {
         std::vector<FlowStatus> all;
+        all.reserve(flows_.size());
         for (const auto& flow : flows_) {
             all.push_back(flow->status());
         }
