@@ -32,18 +32,19 @@ void Loop::start() {
 }
 
 Result<void> Loop::stop(std::chrono::milliseconds grace) {
-    {
-        std::unique_lock lock(mutex_);
-        if (!thread_.joinable()) {
-            return {};
-        }
-        thread_.request_stop();
-        if (!changed_.wait_for(lock, grace, [this] { return !running_; })) {
-            return fail(ErrorCode::kTimeout,
-                        fmt::format("{} is still busy after {} ms", options_.name, grace.count()));
-        }
+    std::unique_lock lock(mutex_);
+    if (!thread_.joinable()) {
+        return {};
     }
-    thread_.join();
+    thread_.request_stop();
+    if (!changed_.wait_for(lock, grace, [this] { return !running_; })) {
+        return fail(ErrorCode::kTimeout,
+                    fmt::format("{} is still busy after {} ms", options_.name, grace.count()));
+    }
+    // Another stop() may have joined it meanwhile. The thread itself needs the lock no more.
+    if (thread_.joinable()) {
+        thread_.join();
+    }
     return {};
 }
 

@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <memory>
+#include <thread>
+#include <vector>
 
 namespace instep {
 namespace {
@@ -79,6 +81,29 @@ TEST_F(LoopTest, StopSaysWhenAStepOutlivesItsGrace) {
     release = true;
     release.notify_all();
     EXPECT_TRUE(subject->stop(10s));
+}
+
+TEST_F(LoopTest, MayBeStartedAndStoppedFromSeveralThreadsAtOnce) {
+    std::atomic<int> inside = 0;
+    std::atomic<bool> overlapped = false;
+    auto subject = loop([&](const std::stop_token&) -> Result<std::uint64_t> {
+        overlapped = overlapped || ++inside > 1;
+        --inside;
+        return 1;
+    });
+    {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 4; ++t) {
+            threads.emplace_back([&] {
+                for (int i = 0; i < 200; ++i) {
+                    subject->start();
+                    EXPECT_TRUE(subject->stop(10s));
+                }
+            });
+        }
+    }
+    EXPECT_TRUE(subject->stop(10s));
+    EXPECT_FALSE(overlapped);
 }
 
 TEST_F(LoopTest, MayBeStartedAndStoppedOverAndOver) {

@@ -63,7 +63,7 @@ std::unexpected<Error> fail_in(std::string_view where, Error error);
 /// Returns the error of a Result<void> to the caller.
 #define INSTEP_TRY(...)                                             \
     do {                                                            \
-        if (auto&& instep_try_ = (__VA_ARGS__); !instep_try_) {       \
+        if (auto&& instep_try_ = (__VA_ARGS__); !instep_try_) {     \
             return std::unexpected(std::move(instep_try_).error()); \
         }                                                           \
     } while (false)
