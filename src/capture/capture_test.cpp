@@ -84,6 +84,17 @@ TEST_F(CaptureTest, AChangedKeyIsADeleteAndACreate) {
                             R"(member.created [2,"a"] {"team":2,"user":"a","role":"lead"})"));
 }
 
+TEST_F(CaptureTest, TextThatAJsonFunctionMadeIsText) {
+    system.publish({members()});
+    system.owner_sql(
+        "INSERT INTO members VALUES (1, json_array(2), json_object('may', 'write'));"
+        "UPDATE members SET role = json_insert('[]', '$[#]', 5)");
+    EXPECT_THAT(log(), ElementsAre(R"(member.created [1,"[2]"] )"
+                                   R"({"team":1,"user":"[2]","role":"{\"may\":\"write\"}"})",
+                                   R"(member.updated [1,"[2]"] )"
+                                   R"({"team":1,"user":"[2]","role":"[5]"})"));
+}
+
 TEST_F(CaptureTest, ANewColumnStaysPrivate) {
     system.publish({users()});
     system.owner_sql(

@@ -14,12 +14,14 @@ std::string column_of(const Dialect& dialect, std::string_view row, std::string_
 
 /// A value as JSON. SQLite types values, not columns, so the choice is made for each value:
 /// a real must keep all its digits (json_object alone writes 15), bytes and infinities are no
-/// JSON and would make the application's own statement fail.
+/// JSON and would make the application's own statement fail. Text that a JSON function just
+/// made still counts as JSON in NEW; joined with '' it is text again.
 std::string json_value(const std::string& column) {
     return fmt::format(
         "CASE typeof({0}) WHEN 'real' THEN CASE WHEN {0} = 9e999 THEN json_object('real', "
         "'Infinity') WHEN {0} = -9e999 THEN json_object('real', '-Infinity') ELSE "
-        "json(quote({0})) END WHEN 'blob' THEN json_object('hex', hex({0})) ELSE {0} END",
+        "json(quote({0})) END WHEN 'blob' THEN json_object('hex', hex({0})) "
+        "WHEN 'text' THEN {0} || '' ELSE {0} END",
         column);
 }
 
@@ -81,18 +83,18 @@ std::string text_literal(std::string_view text) {
 }
 
 std::string key_expression(const Contract& contract, const Dialect& dialect, std::string_view row) {
-    const auto text = [](const std::string& value, std::string_view otherwise) {
-        return fmt::format("CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE {1} END", value,
-                           otherwise);
-    };
     if (contract.key.size() == 1) {
         const std::string value = column_of(dialect, row, contract.key.front());
-        return text(value, fmt::format("CAST({} AS TEXT)", value));
+        return fmt::format("CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END",
+                           value);
     }
     std::string members;
     for (const std::string& name : contract.key) {
         const std::string value = column_of(dialect, row, name);
-        members += fmt::format("{}{}", members.empty() ? "" : ", ", text(value, value));
+        members += fmt::format(
+            "{0}CASE typeof({1}) WHEN 'blob' THEN hex({1}) WHEN 'text' THEN "
+            "{1} || '' ELSE {1} END",
+            members.empty() ? "" : ", ", value);
     }
     return fmt::format("json_array({})", members);
 }
