@@ -6,6 +6,7 @@
 
 namespace instep {
 
+/// How eagerly a loop looks for work.
 struct IdleOptions {
     /// Between looks while alert. Shorter: quicker, and more CPU while work comes.
     std::chrono::milliseconds alert_wait{1};

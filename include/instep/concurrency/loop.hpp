@@ -22,6 +22,7 @@ namespace instep {
 
 class Logger;
 
+/// What a loop is called, and how it waits.
 struct LoopOptions {
     /// For logs and status, such as "relay".
     std::string name;
