@@ -65,6 +65,7 @@ void show(Output& output, const std::vector<ServiceFinding>& findings, std::size
 
 void show_json(Output& output, const std::vector<ServiceFinding>& findings) {
     std::vector<JsonObject> objects;
+    objects.reserve(findings.size());
     for (const auto& [service, finding] : findings) {
         objects.push_back(JsonObject()
                               .text("service", service)

@@ -79,6 +79,13 @@ std::optional<std::chrono::milliseconds> parse_duration(const std::string& text)
     return std::nullopt;
 }
 
+std::string check_duration(const std::string& text) {
+    return parse_duration(text)
+               ? ""
+               : fmt::format("takes a number with its unit, like 500ms, 30s, 5m or 2h, not \"{}\"",
+                             text);
+}
+
 std::string format_duration(std::chrono::milliseconds time) {
     for (std::size_t i = kUnits.size(); i-- > 0;) {
         if (time.count() % kUnits[i].second == 0) {
@@ -279,17 +286,11 @@ void Command::option(std::string_view name, std::optional<std::uint64_t>& value,
 
 void Command::option(std::string_view name, std::optional<std::chrono::milliseconds>& value,
                      std::string_view help) {
-    const auto store = [&value, option = std::string(name)](const std::string& given) {
-        value = parse_duration(given);
-        if (!value) {
-            throw CLI::ValidationError(fmt::format(
-                "{} takes a number with its unit, like 500ms, 30s, 5m or 2h, not \"{}\"", option,
-                given));
-        }
-    };
+    const auto store = [&value](const std::string& given) { value = parse_duration(given); };
     state_->app
         .add_option_function<std::string>(std::string(name), store,
                                           with_default(help, value ? format_duration(*value) : ""))
+        ->check(CLI::Validator(check_duration, ""))
         ->type_name("TIME");
 }
 

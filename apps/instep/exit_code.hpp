@@ -1,4 +1,4 @@
-// How every command ends. Scripts rely on these numbers; docs/reference/cli.md lists them.
+// How every command ends. Scripts rely on these numbers; `instep --help` lists them.
 #pragma once
 
 #include "instep/base/error.hpp"

@@ -80,6 +80,7 @@ std::string ReplicaSession::obstacles(const ReplicaTarget& target) const {
 Result<void> ReplicaSession::wait_for_all(const Step& step,
                                           std::optional<std::chrono::milliseconds> timeout) {
     std::vector<std::size_t> left;
+    left.reserve(targets_.size());
     for (std::size_t i = 0; i < targets_.size(); ++i) {
         left.push_back(i);
     }

@@ -6,10 +6,14 @@
 #include "services.hpp"
 #include "systemd.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <mutex>
+#include <thread>
 #include <unistd.h>
 
 namespace instep::cli {
@@ -43,6 +47,25 @@ void tell_ready(Output& output, const ServiceGroup& group) {
     std::_Exit(static_cast<int>(ExitCode::kFailed));
 }
 
+/// stop() waits for loops no longer than the grace, but what they then give up may be locked.
+void stop_in_time(Output& output, ServiceGroup& group) {
+    const std::jthread watchdog([&output](const std::stop_token& stopped) {
+        std::mutex mutex;
+        std::unique_lock lock(mutex);
+        std::condition_variable_any never;
+        never.wait_for(lock, stopped, kStopGrace, [] { return false; });
+        if (!stopped.stop_requested()) {
+            end_at_once(output, {ErrorCode::kTimeout,
+                                 fmt::format("the services were not done {} after the signal; "
+                                             "their leases end by themselves",
+                                             kStopGrace)});
+        }
+    });
+    if (const auto stopped = group.stop(); !stopped) {
+        end_at_once(output, stopped.error());
+    }
+}
+
 Result<ExitCode> run(Context& context, const RunOptions& options) {
     ::signal(SIGPIPE, SIG_IGN);
     const Interrupt interrupt;
@@ -61,9 +84,7 @@ Result<ExitCode> run(Context& context, const RunOptions& options) {
     tell_ready(context.output, *group);
     interrupt.wait();
     notify_systemd("STOPPING=1");
-    if (const auto stopped = group->stop(); !stopped) {
-        end_at_once(context.output, stopped.error());
-    }
+    stop_in_time(context.output, *group);
     return ExitCode::kOk;
 }
 

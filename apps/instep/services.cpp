@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <unistd.h>
 
 namespace instep::cli {
@@ -110,6 +111,10 @@ void ServiceGroup::start() {
 
 Result<void> ServiceGroup::stop() {
     const auto give_up = clock_.monotonic() + kStopGrace;
+    for (const auto& service : services_) {
+        // Asks all of them before it waits for one.
+        std::ignore = service->stop(std::chrono::milliseconds(0));
+    }
     for (const auto& service : services_) {
         const auto left = std::max(give_up - clock_.monotonic(), std::chrono::microseconds(0));
         auto stopped = service->stop(std::chrono::duration_cast<std::chrono::milliseconds>(left));

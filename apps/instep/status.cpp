@@ -88,6 +88,7 @@ JsonObject to_json(const ScanStatus& scan) {
 template <class Item, class... More>
 std::vector<JsonObject> to_json_list(const std::vector<Item>& items, More... more) {
     std::vector<JsonObject> objects;
+    objects.reserve(items.size());
     for (const Item& item : items) {
         objects.push_back(to_json(item, more...));
     }
@@ -116,6 +117,7 @@ JsonObject to_json(const ServiceStatus& status, Timestamp now) {
 void show_json(Output& output, const std::vector<ObservedService>& services, const Health& health,
                Timestamp now) {
     std::vector<JsonObject> objects;
+    objects.reserve(services.size());
     for (const ObservedService& service : services) {
         objects.push_back(to_json(service.status, now));
     }

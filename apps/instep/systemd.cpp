@@ -26,7 +26,7 @@ void notify_systemd(std::string_view state) noexcept {
         return;
     }
     ::sendto(descriptor, state.data(), state.size(), MSG_NOSIGNAL,
-             static_cast<const sockaddr*>(static_cast<const void*>(&address)),
+             reinterpret_cast<const sockaddr*>(&address),
              static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
     ::close(descriptor);
 }

@@ -87,6 +87,7 @@ Result<std::vector<VerificationOutcome>> run_verification(Context& context,
 
 JsonObject to_json(const VerificationOutcome& outcome) {
     std::vector<JsonObject> keys;
+    keys.reserve(outcome.differences.size());
     for (const Difference& difference : outcome.differences) {
         keys.push_back(JsonObject()
                            .text("key", difference.key)

@@ -25,6 +25,7 @@ std::vector<std::string> merged_environment(const ProcessOptions& options) {
         variables[name].assign(name).append("=").append(value);
     }
     std::vector<std::string> lines;
+    lines.reserve(variables.size());
     for (const auto& [name, line] : variables) {
         lines.push_back(line);
     }
@@ -33,6 +34,7 @@ std::vector<std::string> merged_environment(const ProcessOptions& options) {
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
     std::vector<char*> result;
+    result.reserve(texts.size() + 1);
     for (std::string& text : texts) {
         result.push_back(text.data());
     }
@@ -101,14 +103,14 @@ bool Process::complains(std::string_view text, std::chrono::milliseconds deadlin
     return eventually([&] { return err_.text().find(text) != std::string::npos; }, deadline);
 }
 
-bool Process::ended() {
+bool Process::has_ended() {
     reaped_ = reaped_ || ::waitpid(pid_, &status_, WNOHANG) == pid_;
     return reaped_;
 }
 
 Finished Process::wait(std::chrono::milliseconds deadline) {
     Finished finished;
-    finished.overdue = !eventually([this] { return ended(); }, deadline);
+    finished.overdue = !eventually([this] { return has_ended(); }, deadline);
     if (finished.overdue) {
         signal(SIGKILL);
         reaped_ = ::waitpid(pid_, &status_, 0) == pid_;

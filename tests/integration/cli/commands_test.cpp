@@ -79,7 +79,8 @@ TEST_F(CommandsTest, CheckSaysWhatIsWrongAndHowToFixIt) {
     EXPECT_EQ(check["sound"], false);
     bool fixable = false;
     for (const auto& finding : check["findings"]) {
-        fixable = fixable || (finding["severity"] == "problem" && finding["fix"] != "");
+        fixable = fixable ||
+                  (finding["severity"] == "problem" && !finding["fix"].get<std::string>().empty());
     }
     EXPECT_TRUE(fixable) << check.dump(2);
 }

@@ -41,6 +41,22 @@ TEST_F(SignalsTest, AfterACleanStopNobodyHoldsTheRelay) {
     EXPECT_EQ(status.out.find('/'), std::string::npos) << status.out;
 }
 
+TEST_F(SignalsTest, RunEndsInTimeThoughADatabaseIsLocked) {
+    given_filled_replica();
+    Process daemon(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
+    ASSERT_TRUE(daemon.prints("ready"));
+    const auto database = open_sqlite(folder_.file("data_owner.db"), clock_);
+    const auto connection = *(*database)->connect();
+    const auto lock = Transaction::begin(*connection, TransactionMode::kWrite);
+    ASSERT_TRUE(lock);
+    sql("iam.db", "UPDATE users SET username = 'x' WHERE id = 1");
+    ASSERT_TRUE(eventually([&] {
+        return run({"status", "iam.toml"}).out.find("lookup_users is 1 event") != std::string::npos;
+    }));
+    daemon.signal(SIGTERM);
+    EXPECT_FALSE(daemon.wait(seconds(8)).overdue);
+}
+
 TEST_F(SignalsTest, ASecondSignalEndsRunAtOnce) {
     given_applied_services();
     Process daemon(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
@@ -83,9 +99,8 @@ TEST_F(SignalsTest, RunTellsTheServiceManagerThatItIsReady) {
     const std::string path = folder_.file("notify");
     std::memcpy(static_cast<void*>(address.sun_path), path.data(), path.size());
     const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ASSERT_EQ(::bind(socket, static_cast<const sockaddr*>(static_cast<const void*>(&address)),
-                     sizeof address),
-              0);
+    ASSERT_GE(socket, 0);
+    ASSERT_EQ(::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     ProcessOptions notified = options({"run", "iam.toml"});
     notified.environment = {{"NOTIFY_SOCKET", path}};
     Process daemon(INSTEP_PROGRAM, notified);
