@@ -45,6 +45,11 @@ public:
 
     void signal(int number) const;
 
+    [[nodiscard]] pid_t id() const { return pid_; }
+
+    /// True once it is gone, by itself or by a signal.
+    bool has_ended();
+
     /// True once stdout, or stderr, holds `text`; false at the deadline.
     [[nodiscard]] bool prints(std::string_view text,
                               std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
@@ -68,8 +73,6 @@ private:
     private:
         int descriptor_;
     };
-
-    bool ended();
 
     Capture out_{"stdout"};
     Capture err_{"stderr"};
