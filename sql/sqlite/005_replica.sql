@@ -1,4 +1,6 @@
--- Replicas in this database. `contract` is the owner's, as it came with the rows.
+-- Replicas in this database. `contract` is the owner's, as it came with the rows of an epoch.
+-- `passed` is the newest change that was taken in without its contract, as a version: what is
+-- older and brings the contract late does not hold that change.
 CREATE TABLE instep_replica (
     id INTEGER PRIMARY KEY,
     table_name TEXT NOT NULL UNIQUE,
@@ -6,6 +8,8 @@ CREATE TABLE instep_replica (
     state TEXT NOT NULL,
     problem TEXT NOT NULL DEFAULT '',
     contract TEXT NOT NULL DEFAULT '',
+    contract_epoch INTEGER NOT NULL DEFAULT 0,
+    passed BLOB NOT NULL DEFAULT x'',
     epoch INTEGER NOT NULL DEFAULT 0,
     backfill TEXT NOT NULL DEFAULT '',
     filled_rows INTEGER NOT NULL DEFAULT 0

@@ -113,19 +113,44 @@ private:
 
     Result<ApplyCounts> apply_run(Transaction& transaction, ReplicaRow& row,
                                   std::span<const Event* const> events) {
+        const bool outgrown = std::ranges::any_of(
+            events, [&](const Event* event) { return is_newer(contract_of(*event), row); });
+        if (outgrown) {
+            INSTEP_TRY(note_passed(transaction, row, events));
+        }
         if (!table_) {
             // The backfill that brings the table is read after these, and holds them.
             ApplyCounts counts;
             counts.stale_ignored = events.size();
             return counts;
         }
-        if (row.state == ReplicaState::kLive &&
-            contract_version(events.back()->schema) > contract_.version) {
+        if (row.state == ReplicaState::kLive && outgrown) {
             logger_.info("replica.contract_changed",
                          {{"replica", definition_.table}, {"schema", events.back()->schema}});
             INSTEP_TRY(refill(transaction, row));
         }
         return guarded_.apply_events(transaction, *table_, events);
+    }
+
+    /// A contract's place among all that the owner ever had.
+    using ContractAge = std::pair<std::uint32_t, std::uint32_t>;
+
+    static ContractAge contract_of(const Event& event) {
+        return {event.version.epoch, contract_version(event.schema)};
+    }
+
+    [[nodiscard]] bool is_newer(const ContractAge& contract, const ReplicaRow& row) const {
+        return !table_ || contract > ContractAge{row.contract_epoch, contract_.version};
+    }
+
+    static Result<void> note_passed(Transaction& transaction, ReplicaRow& row,
+                                    std::span<const Event* const> events) {
+        for (const Event* event : events) {
+            row.passed = std::max(row.passed, to_bytes(event->version));
+        }
+        INSTEP_TRY(transaction.execute("UPDATE instep_replica SET passed = $1 WHERE id = $2",
+                                       {BlobView{row.passed}, row.id}));
+        return {};
     }
 
     Result<ApplyCounts> apply_range(Transaction& transaction, ReplicaRow& row, const Event& event) {
@@ -144,13 +169,25 @@ private:
         return counts;
     }
 
+    /// What the rows of a chunk do for the replica.
+    enum class Fit : std::uint8_t {
+        kWhole,       ///< They make their range as the source's.
+        kLeavesGaps,  ///< They do, but other ranges now lack columns.
+        kOutdated,    ///< They lack columns, or changes that were passed over meanwhile.
+    };
+
     Result<void> apply_chunk(Transaction& transaction, ReplicaRow& row, const Event& event) {
+        Fit fit = Fit::kWhole;
         const auto open = [&](const ChunkHeader& header) -> Result<const ReplicaTable*> {
             if (!header.refused.empty()) {
                 return nullptr;
             }
-            INSTEP_TRY(adopt_contract(transaction, row, header.contract));
-            return &*table_;
+            INSTEP_TRY_ASSIGN(fit, fit_contract(transaction, row, event, header));
+            if (fit != Fit::kOutdated && !holds_columns(header)) {
+                // Asked for when fewer were needed.
+                fit = Fit::kOutdated;
+            }
+            return fit == Fit::kOutdated ? nullptr : &*table_;
         };
         INSTEP_TRY_ASSIGN(const auto outcome, guarded_.apply_chunk(transaction, event, open));
         if (outcome.strays > 0) {
@@ -159,25 +196,53 @@ private:
                           {"rows", static_cast<std::int64_t>(outcome.strays)}});
         }
         INSTEP_TRY_ASSIGN(const Answer answer, take_answer(transaction, outcome.header));
-        if (outcome.header.scan == row.backfill) {
-            return note_filled(transaction, row, outcome, answer);
+        const bool awaited = outcome.header.scan == row.backfill;
+        if (awaited) {
+            INSTEP_TRY(note_filled(transaction, row, outcome, answer));
+        } else if (answer.ends_scan) {
+            INSTEP_TRY(note_repaired(transaction, outcome.header.scan));
         }
-        if (answer.ends_scan) {
-            return note_repaired(transaction, outcome.header.scan);
+        const bool fills = awaited || (fit == Fit::kLeavesGaps && row.state == ReplicaState::kLive);
+        if (fit != Fit::kWhole && fills && !answer.repeated) {
+            return refill(transaction, row);
         }
         return {};
     }
 
-    Result<void> adopt_contract(Transaction& transaction, ReplicaRow& row,
-                                const std::string& text) {
-        if (table_ && text == row.contract) {
-            return {};
+    /// Adopts the contract of the backfill under way. Chunks come in order with the changes,
+    /// except after they were parked, between partitions, and when they are delivered again.
+    Result<Fit> fit_contract(Transaction& transaction, ReplicaRow& row, const Event& event,
+                             const ChunkHeader& header) {
+        if (to_bytes(event.version) < row.passed) {
+            return Fit::kOutdated;
         }
-        INSTEP_TRY_ASSIGN(const Contract contract, contract_from_json(text));
-        if (table_ && contract.version < contract_.version) {
-            return {};
+        const std::uint32_t epoch = event.version.epoch;
+        if (table_ && header.contract == row.contract && epoch == row.contract_epoch) {
+            return Fit::kWhole;
         }
+        INSTEP_TRY_ASSIGN(const Contract contract, contract_from_json(header.contract));
+        const bool first = !table_;
+        if (!first && !is_newer({epoch, contract.version}, row)) {
+            return Fit::kOutdated;
+        }
+        if (!first && header.scan != row.backfill) {
+            return Fit::kLeavesGaps;
+        }
+        INSTEP_TRY(adopt_contract(transaction, row, header.contract, epoch));
+        INSTEP_TRY_ASSIGN(const bool begun, is_answered(transaction, header.scan));
+        return !first && begun ? Fit::kLeavesGaps : Fit::kWhole;
+    }
+
+    [[nodiscard]] bool holds_columns(const ChunkHeader& header) const {
+        return std::ranges::all_of(table_->source_columns(), [&](const std::string& column) {
+            return std::ranges::find(header.columns, column) != header.columns.end();
+        });
+    }
+
+    Result<void> adopt_contract(Transaction& transaction, ReplicaRow& row, const std::string& text,
+                                std::uint32_t epoch) {
         row.contract = text;
+        row.contract_epoch = epoch;
         INSTEP_TRY(bind(row, transaction.dialect()));
         INSTEP_TRY_ASSIGN(const auto changes, table_->missing(transaction.connection()));
         for (const SchemaChange& change : changes) {
@@ -185,8 +250,9 @@ private:
                 return fail_in(change.summary, std::move(done).error());
             }
         }
-        INSTEP_TRY(transaction.execute("UPDATE instep_replica SET contract = $1 WHERE id = $2",
-                                       {std::string_view(text), row.id}));
+        INSTEP_TRY(transaction.execute(
+            "UPDATE instep_replica SET contract = $1, contract_epoch = $2 WHERE id = $3",
+            {std::string_view(text), std::int64_t{epoch}, row.id}));
         return {};
     }
 

@@ -1,5 +1,6 @@
 #include "replica_store.hpp"
 
+#include "instep/base/fail_point.hpp"
 #include "instep/base/uuid.hpp"
 #include "instep/log/log.hpp"
 
@@ -59,7 +60,8 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
                             "VALUES ($1, $2, 'new') ON CONFLICT (table_name) DO NOTHING",
                             {table, std::string_view(definition.topic)}));
     INSTEP_TRY_ASSIGN(auto rows,
-                      transaction.query("SELECT id, state, contract, epoch, backfill, topic "
+                      transaction.query("SELECT id, state, contract, epoch, backfill, topic, "
+                                        "contract_epoch, passed "
                                         "FROM instep_replica WHERE table_name = $1",
                                         {table}));
     INSTEP_TRY(rows->next());
@@ -76,6 +78,8 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
     row.contract = rows->text(2);
     row.epoch = static_cast<std::uint32_t>(rows->integer(3));
     row.backfill = rows->text(4);
+    row.contract_epoch = static_cast<std::uint32_t>(rows->integer(6));
+    row.passed = rows->blob(7);
     return row;
 }
 
@@ -105,7 +109,15 @@ Result<std::string> begin_backfill(Transaction& transaction, const ReplicaDefini
         request.columns.push_back(source);
     }
     INSTEP_TRY(send_scan_request(transaction, definition, request));
+    INSTEP_FAIL_POINT("backfill.after_request");
     return id;
+}
+
+Result<bool> is_answered(Transaction& transaction, std::string_view scan) {
+    INSTEP_TRY_ASSIGN(
+        auto rows,
+        transaction.query("SELECT 1 FROM instep_scan_answer WHERE scan = $1 LIMIT 1", {scan}));
+    return rows->next();
 }
 
 Result<Answer> take_answer(Transaction& transaction, const ChunkHeader& header) {

@@ -21,6 +21,12 @@ struct ReplicaRow {
     /// JSON; empty before the first chunk.
     std::string contract;
 
+    /// The owner's epoch that the contract is of.
+    std::uint32_t contract_epoch = 0;
+
+    /// The newest change taken in without its contract, as to_bytes() of its version.
+    std::string passed;
+
     /// The owner's epoch that the rows are of; 0 before the first event.
     std::uint32_t epoch = 0;
     std::string backfill;
@@ -49,6 +55,9 @@ struct Answer {
     /// It was the last one of the last partition.
     bool ends_scan = false;
 };
+
+/// True if any chunk or digest of the scan was taken in.
+Result<bool> is_answered(Transaction& transaction, std::string_view scan);
 
 /// Notes that the answer is being taken in.
 Result<Answer> take_answer(Transaction& transaction, const ChunkHeader& header);
