@@ -92,6 +92,7 @@ private:
 void add_apply(CommandLine& line, Context& context);
 void add_backfill(CommandLine& line, Context& context);
 void add_check(CommandLine& line, Context& context);
+void add_demo(CommandLine& line, Context& context);
 void add_explain(CommandLine& line, Context& context);
 void add_init(CommandLine& line, Context& context);
 void add_plan(CommandLine& line, Context& context);

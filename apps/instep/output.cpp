@@ -91,6 +91,12 @@ JsonObject& JsonObject::number(std::string_view name, std::uint64_t value) {
     return text(name, fmt::to_string(value));
 }
 
+JsonObject& JsonObject::count(std::string_view name, std::uint64_t value) {
+    this->name(name);
+    members_.append(fmt::to_string(value));
+    return *this;
+}
+
 JsonObject& JsonObject::real(std::string_view name, double value) {
     this->name(name);
     append_json_number(members_, value);

@@ -26,6 +26,9 @@ public:
     JsonObject& text(std::string_view name, std::string_view value);
     JsonObject& number(std::string_view name, std::uint64_t value);
 
+    /// A plain number, for what stays far below 2^53.
+    JsonObject& count(std::string_view name, std::uint64_t value);
+
     /// For numbers that a double always holds, such as seconds or an exit code.
     JsonObject& real(std::string_view name, double value);
     JsonObject& flag(std::string_view name, bool value);

@@ -1,0 +1,39 @@
+// The folder that a demo works in: four service files, and the databases and the broker that
+// they name.
+#pragma once
+
+#include "instep/base/error.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace instep::cli {
+
+/// The folder, for as long as this lives: no second demo gets it meanwhile.
+class DemoFolder {
+public:
+    /// Makes the folder, or takes one that a demo has made and clears it of the demo's files.
+    /// Writes the service files. Errors: kConflict if it holds anything else's files or a demo
+    /// runs in it; kPermissionDenied, kStorageFull.
+    static Result<DemoFolder> claim(const std::string& directory);
+    DemoFolder(DemoFolder&& other) noexcept;
+    DemoFolder& operator=(DemoFolder&&) = delete;
+    ~DemoFolder();
+
+    /// The path of a file inside, as it can be typed in a terminal.
+    [[nodiscard]] std::string file(std::string_view name) const;
+
+    /// The service files, the owner's first.
+    [[nodiscard]] std::vector<std::string> service_files() const;
+
+private:
+    DemoFolder(std::string directory, int lock) : directory_(std::move(directory)), lock_(lock) {}
+    Result<void> clear() const;
+    Result<void> write_service_files() const;
+
+    std::string directory_;
+    int lock_;
+};
+
+}  // namespace instep::cli
