@@ -25,16 +25,19 @@ constexpr std::array kKinds = {
     Kind{"kill-relay", break_by_killing_the_relay}, Kind{"duplicate", break_by_duplicates},
     Kind{"poison", break_by_poison}, Kind{"stale-backfill", break_by_stale_backfill}};
 
+JsonObject to_json(const ReplicaLook& replica) {
+    return JsonObject()
+        .text("name", replica.name)
+        .count("applied", replica.counts.applied)
+        .count("duplicates_ignored", replica.counts.duplicates_ignored)
+        .count("stale_ignored", replica.counts.stale_ignored)
+        .count("parked_keys", replica.parked_keys);
+}
+
 std::vector<JsonObject> to_json(const SystemLook& look) {
     std::vector<JsonObject> objects;
-    for (const ReplicaLook& replica : look.replicas) {
-        objects.push_back(JsonObject()
-                              .text("name", replica.name)
-                              .count("applied", replica.counts.applied)
-                              .count("duplicates_ignored", replica.counts.duplicates_ignored)
-                              .count("stale_ignored", replica.counts.stale_ignored)
-                              .count("parked_keys", replica.parked_keys));
-    }
+    std::ranges::transform(look.replicas, std::back_inserter(objects),
+                           [](const ReplicaLook& replica) { return to_json(replica); });
     return objects;
 }
 
@@ -126,9 +129,9 @@ void Breakage::show() const {
 
 JsonObject Breakage::to_json(std::string_view kind) const {
     std::vector<JsonObject> promises;
-    for (const Promise& promise : promises_) {
-        promises.push_back(JsonObject().text("promise", promise.text).flag("kept", promise.kept));
-    }
+    std::ranges::transform(promises_, std::back_inserter(promises), [](const Promise& promise) {
+        return JsonObject().text("promise", promise.text).flag("kept", promise.kept);
+    });
     return JsonObject("instep.demo-break/1")
         .text("kind", kind)
         .texts("story", story_)

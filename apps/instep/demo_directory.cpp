@@ -95,7 +95,7 @@ Result<std::string> UserInserter::insert(Transaction& transaction, std::uint64_t
     const std::string username =
         fmt::format("{}.{}{}", in_lower_case(person.first_name), in_lower_case(last_name),
                     number < kPeople.size() ? "" : fmt::format(".{}", number));
-    const std::string id = make_uuid_v7(clock_, random_);
+    std::string id = make_uuid_v7(clock_, random_);
     const std::string employee_id = make_uuid_v7(clock_, random_);
     const std::string code = fmt::format("E{:07}", number);
     const std::string national_id = fmt::format("{:013}", 1'000'000'000'000 + number);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
@@ -153,9 +154,8 @@ std::string DemoFolder::file(std::string_view name) const {
 
 std::vector<std::string> DemoFolder::service_files() const {
     std::vector<std::string> files;
-    for (const TextFile& text_file : kServiceFiles) {
-        files.push_back(file(text_file.name));
-    }
+    std::ranges::transform(kServiceFiles, std::back_inserter(files),
+                           [this](const TextFile& text_file) { return file(text_file.name); });
     return files;
 }
 

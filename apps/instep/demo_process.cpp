@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <system_error>
@@ -16,20 +15,14 @@ namespace instep::cli {
 
 namespace {
 
-/// The path that this program was started with; works without /proc.
-const char* own_program() {
-    // The kernel hands the pointer over as a number.
-    return reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
-}
-
 /// Between fork and exec other threads' locks may be held: system calls only.
-[[noreturn]] void become(const char* program, std::array<char*, 4> arguments, int log_descriptor) {
+[[noreturn]] void become(std::array<char*, 4> arguments, int log_descriptor) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Ctrl-C at the terminal is for the demo, which ends its processes itself.
     ::setpgid(0, 0);
     ::dup2(log_descriptor, STDOUT_FILENO);
     ::dup2(log_descriptor, STDERR_FILENO);
-    ::execv(program, arguments.data());
+    ::execvp(arguments.front(), arguments.data());
     ::_exit(127);
 }
 
@@ -43,14 +36,14 @@ DemoProcess& DemoProcess::operator=(DemoProcess&& other) noexcept {
 }
 
 Result<DemoProcess> DemoProcess::run_service(const std::string& service_file, int log_descriptor) {
-    const char* program = own_program();
-    std::string name = "instep";
+    // What this program was started with; /proc may not be mounted.
+    std::string program = program_invocation_name;
     std::string command = "run";
     std::string file = service_file;
-    const std::array<char*, 4> arguments = {name.data(), command.data(), file.data(), nullptr};
+    const std::array<char*, 4> arguments = {program.data(), command.data(), file.data(), nullptr};
     const pid_t pid = ::fork();
     if (pid == 0) {
-        become(program, arguments, log_descriptor);
+        become(arguments, log_descriptor);
     }
     if (pid < 0) {
         return fail(ErrorCode::kUnavailable, fmt::format("cannot start {}: {}", program,

@@ -125,9 +125,7 @@ Result<void> DemoSystem::start(std::span<const std::string_view> services) {
 
 Result<void> DemoSystem::start_all() {
     std::vector<std::string_view> names;
-    for (const ServiceConfig& config : configs_) {
-        names.emplace_back(config.name);
-    }
+    std::ranges::transform(configs_, std::back_inserter(names), &ServiceConfig::name);
     return start(names);
 }
 
