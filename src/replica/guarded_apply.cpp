@@ -11,6 +11,21 @@
 
 namespace instep {
 
+namespace {
+
+/// The order of texts, but of numbers where both are some.
+bool stands_before(std::string_view a, std::string_view b) {
+    const auto is_number = [](std::string_view text) {
+        return text.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    if (a.size() != b.size() && is_number(a) && is_number(b)) {
+        return a.size() < b.size();
+    }
+    return a < b;
+}
+
+}  // namespace
+
 Result<void> GuardedApply::begin(Transaction& transaction, const ReplicaTable& table) {
     arena_.clear();
     partial_.clear();
@@ -45,6 +60,19 @@ ApplyCounts GuardedApply::keep_newest(std::span<const Event* const> events) {
         }
     }
     return counts;
+}
+
+/// In the table's own order, so that each of its pages is taken up once a batch.
+std::vector<std::size_t> GuardedApply::newest_by_key() const {
+    std::vector<std::pair<std::string_view, std::size_t>> keys(newest_.begin(), newest_.end());
+    std::ranges::sort(keys,
+                      [](const auto& a, const auto& b) { return stands_before(a.first, b.first); });
+    std::vector<std::size_t> newest;
+    newest.reserve(keys.size());
+    for (const auto& [key, index] : keys) {
+        newest.push_back(index);
+    }
+    return newest;
 }
 
 std::uint64_t GuardedApply::older_events(std::size_t newest) const {
@@ -112,10 +140,8 @@ Result<ApplyCounts> GuardedApply::apply_events(Transaction& transaction, const R
                                                std::span<const Event* const> events) {
     INSTEP_TRY(begin(transaction, table));
     ApplyCounts counts = keep_newest(events);
-    for (std::size_t i = 0; i < events.size(); ++i) {
-        if (newest_.at(events[i]->key) == i) {
-            INSTEP_TRY(stage(table, *events[i], i));
-        }
+    for (const std::size_t newest : newest_by_key()) {
+        INSTEP_TRY(stage(table, *events[newest], newest));
     }
     const std::string& upsert = tombstones_exist_ ? table.upsert() : table.upsert_untombed();
     INSTEP_TRY_ASSIGN(const ApplyCounts upserted,

@@ -65,6 +65,7 @@ private:
                                 const Event& event);
     Result<bool> is_duplicate(Transaction& transaction, const ReplicaTable& table,
                               const Event& event);
+    [[nodiscard]] std::vector<std::size_t> newest_by_key() const;
     [[nodiscard]] std::uint64_t older_events(std::size_t newest) const;
     Result<std::uint64_t> delete_strays(Transaction& transaction, const ReplicaTable& table,
                                         const ChunkHeader& header, std::string_view version);

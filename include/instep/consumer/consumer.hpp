@@ -39,7 +39,7 @@ struct ConsumerOptions {
 
     /// Events applied in one transaction, 1 to 100,000. Larger: fewer commits, more memory,
     /// longer waits for other writers of the database.
-    std::uint32_t batch_events_max = 1000;
+    std::uint32_t batch_events_max = 2000;
 
     /// A batch ends before the event with which its data would pass this many bytes.
     std::size_t batch_bytes_max = 4U * 1024 * 1024;
