@@ -1,7 +1,5 @@
 #include "demo_writer.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 
@@ -55,7 +53,7 @@ Result<std::unique_ptr<DemoWriter>> DemoWriter::create(Database& iam, const Cloc
 
 Result<void> DemoWriter::stop() {
     INSTEP_TRY(loop_.stop(kStopGrace));
-    if (const auto failing = loop_.stats().failing) {
+    if (const auto failing = loop_.stats().failing; failing && !is_retryable(failing->code)) {
         return fail_in("the demo's writer", *failing);
     }
     return {};

@@ -9,7 +9,6 @@
 #include "instep/concurrency/loop.hpp"
 #include "instep/db/database.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -51,11 +50,9 @@ public:
 
     void start() { loop_.start(); }
 
-    /// Finishes the transaction in flight. Errors: what kept it from writing to the end.
+    /// Finishes the transaction in flight. Errors: what kept it from writing, if that would not
+    /// have passed.
     Result<void> stop();
-
-    /// Changes committed.
-    [[nodiscard]] std::uint64_t changes() const { return loop_.stats().work; }
 
 private:
     DemoWriter(std::unique_ptr<Connection> connection, const Clock& clock, Random& random,
