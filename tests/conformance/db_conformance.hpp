@@ -31,9 +31,6 @@ public:
 
     /// A real column tells -0.0 from 0.0.
     [[nodiscard]] virtual bool keeps_negative_zero() const = 0;
-
-    /// A read transaction can be open while another connection commits.
-    [[nodiscard]] virtual bool reads_beside_writer() const = 0;
 };
 
 struct DatabaseCase {
@@ -82,6 +79,9 @@ private:
     std::unique_ptr<DatabaseBackend> backend_;
     std::unique_ptr<Connection> connection_;
 };
+
+/// For databases in which a read transaction can be open while another connection commits.
+class DbSnapshotConformance : public DbConformance {};
 
 inline constexpr std::string_view kInsertItem = "INSERT INTO item (id, name) VALUES ($1, $2)";
 

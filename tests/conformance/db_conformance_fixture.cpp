@@ -8,9 +8,7 @@ void PrintTo(const DatabaseCase& database, std::ostream* out) { *out << database
 
 void DbConformance::SetUp() {
     backend_ = GetParam().make();
-    if (backend_ == nullptr) {
-        GTEST_SKIP() << "no " << GetParam().name << " to test with";
-    }
+    ASSERT_NE(backend_, nullptr) << "no " << GetParam().name << " to test with";
     connection_ = connect();
 }
 

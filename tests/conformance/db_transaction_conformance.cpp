@@ -36,10 +36,7 @@ TEST_P(DbConformance, RollsBackWhatWasNotCommitted) {
     EXPECT_THAT(items(connection()), IsEmpty());
 }
 
-TEST_P(DbConformance, HidesWhatIsNotCommittedYet) {
-    if (!backend().reads_beside_writer()) {
-        GTEST_SKIP() << "a reader waits for the writer here";
-    }
+TEST_P(DbSnapshotConformance, HidesWhatIsNotCommittedYet) {
     given_items(1);
     auto transaction = begin(connection(), TransactionMode::kWrite);
     insert_item(transaction, 2).value();
@@ -59,10 +56,7 @@ TEST_P(DbConformance, RollsBackAMovedTransactionOnce) {
     EXPECT_THAT(items(connection()), ElementsAre(1));
 }
 
-TEST_P(DbConformance, ReadsOneSnapshotFromTheBeginning) {
-    if (!backend().reads_beside_writer()) {
-        GTEST_SKIP() << "a writer waits for the reader here";
-    }
+TEST_P(DbSnapshotConformance, ReadsOneSnapshotFromTheBeginning) {
     given_items(1);
     auto reading = begin(connection(), TransactionMode::kRead);
     const auto writer = connect();

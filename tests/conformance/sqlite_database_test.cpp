@@ -12,7 +12,6 @@ public:
     Database& database() override { return *database_; }
     [[nodiscard]] bool text_holds_zero() const override { return true; }
     [[nodiscard]] bool keeps_negative_zero() const override { return false; }
-    [[nodiscard]] bool reads_beside_writer() const override { return true; }
 
 private:
     TempDir dir_;
@@ -25,7 +24,6 @@ public:
     Database& database() override { return *database_; }
     [[nodiscard]] bool text_holds_zero() const override { return true; }
     [[nodiscard]] bool keeps_negative_zero() const override { return false; }
-    [[nodiscard]] bool reads_beside_writer() const override { return false; }
 
 private:
     SystemClock clock_;
@@ -42,6 +40,10 @@ std::unique_ptr<DatabaseBackend> make() {
 INSTANTIATE_TEST_SUITE_P(Sqlite, DbConformance,
                          ::testing::Values(DatabaseCase{"file", &make<FileBackend>},
                                            DatabaseCase{"memory", &make<MemoryBackend>}),
+                         [](const auto& database) { return database.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, DbSnapshotConformance,
+                         ::testing::Values(DatabaseCase{"file", &make<FileBackend>}),
                          [](const auto& database) { return database.param.name; });
 
 }  // namespace instep::test
