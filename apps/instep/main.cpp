@@ -1,6 +1,8 @@
 #include "command.hpp"
 #include "output.hpp"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <exception>
 
@@ -20,7 +22,7 @@ instep::cli::ExitCode run(std::span<char* const> arguments) {
     }
     const ExitCode exit = line.run(arguments);
     if (std::ferror(stdout) != 0) {
-        std::fputs("instep: cannot write to stdout; is the disk full?\n", stderr);
+        fmt::print(stderr, "instep: cannot write to stdout; is the disk full?\n");
         return ExitCode::kFailed;
     }
     return exit;
@@ -32,7 +34,7 @@ int main(int argc, char** argv) {
     try {
         return static_cast<int>(run({argv + 1, argv + argc}));
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "instep: %s\n", error.what());
+        fmt::print(stderr, "instep: {}\n", error.what());
     }
     return static_cast<int>(instep::cli::ExitCode::kFailed);
 }

@@ -11,9 +11,11 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr microseconds kFirstWait{200};
-constexpr microseconds kLongestWait{10'000};
-constexpr int kDoublingsMax = 6;
+// SQLite's lock has no queue: whoever asks in the short moment between two transactions of a
+// busy writer gets it. Who sleeps long asks seldom, and may starve.
+constexpr microseconds kFirstWait{100};
+constexpr microseconds kLongestWait{1000};
+constexpr int kDoublingsMax = 4;
 
 }  // namespace
 

@@ -6,7 +6,7 @@ struct sqlite3;
 
 namespace instep::sqlite {
 
-/// Waits for another connection's lock: 0.2 ms at first, doubling to 10 ms, until the patience
+/// Waits for another connection's lock: 0.1 ms at first, doubling to 1 ms, until the patience
 /// is used up. SQLite's own busy time-out starts at 1 ms and goes up to 100 ms.
 class LockWaiter {
 public:
