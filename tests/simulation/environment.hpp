@@ -1,0 +1,101 @@
+// What the simulated processes of one run share.
+#pragma once
+
+#include "instep/replica/replica.hpp"
+#include "instep/telemetry/logger.hpp"
+#include "tests/simulation/chaos.hpp"
+#include "tests/simulation/log_history.hpp"
+#include "tests/simulation/observed_broker.hpp"
+#include "tests/simulation/planted_bugs.hpp"
+#include "tests/simulation/sim_broker.hpp"
+#include "tests/simulation/sim_database.hpp"
+#include "tests/simulation/watches.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace instep::simulation {
+
+/// A service that holds a replica of the owner's table.
+struct ReplicaSite {
+    ReplicaDefinition definition;
+    std::unique_ptr<SimDatabase> database;
+    std::unique_ptr<LogHistory> requests;
+    std::unique_ptr<ReplicaWatch> replica;
+
+    /// Null if no effects are counted here.
+    std::unique_ptr<EffectsWatch> effects;
+
+    /// How often the handler that counts effects will still fail, by event.
+    std::map<std::string, std::uint32_t, std::less<>> failures_left;
+};
+
+struct Environment {
+    Options options;
+    Scheduler& scheduler;
+    Chaos& chaos;
+    Random& random;
+    Logger& logger;
+    Findings& findings;
+
+    /// Null without one.
+    const PlantedBug* bug = nullptr;
+
+    std::unique_ptr<SimDatabase> source{};
+    std::unique_ptr<LogHistory> source_log{};
+    std::unique_ptr<RequestsWatch> requests{};
+    std::vector<std::unique_ptr<ReplicaSite>> sites{};
+
+    /// One of the two is null.
+    std::unique_ptr<SimBroker> sim_broker{};
+    std::unique_ptr<SimDatabase> broker_database{};
+
+    /// What the writers may still do.
+    std::uint32_t transactions_left = 0;
+    std::uint32_t transactions_open = 0;
+    std::uint64_t values_written = 0;
+    double poison = 0;
+
+    /// The operator acts, and processes are stopped and started in order.
+    bool operating = true;
+
+    [[nodiscard]] std::string key(std::uint64_t number) const;
+};
+
+/// The owner's service, topic and table.
+inline constexpr std::string_view kOwner = "iam";
+inline constexpr std::string_view kTopic = "iam.user";
+inline constexpr std::string_view kRequestTopic = "iam.requests";
+inline constexpr std::string_view kTable = "users";
+
+/// The value that one replica's table refuses.
+inline constexpr std::string_view kPoison = "poison";
+
+/// What one process sees of the world. Made when the process starts, gone when it ends.
+class ProcessPorts {
+public:
+    /// `watch` is on the subscription that the process works on; may be null.
+    static Result<std::unique_ptr<ProcessPorts>> open(Environment& environment, Role role,
+                                                      SimDatabase& database,
+                                                      SubscriptionWatch* watch);
+
+    [[nodiscard]] Database& database() { return *database_; }
+    [[nodiscard]] Broker& broker() { return *broker_; }
+
+private:
+    explicit ProcessPorts(const Clock& clock, std::chrono::microseconds drift)
+        : clock_(clock, drift) {}
+
+    DriftingClock clock_;
+    std::unique_ptr<Broker> embedded_;
+    std::unique_ptr<Broker> observed_;
+    std::unique_ptr<Database> tampered_database_;
+    std::unique_ptr<Broker> tampered_broker_;
+    Database* database_ = nullptr;
+    Broker* broker_ = nullptr;
+};
+
+}  // namespace instep::simulation

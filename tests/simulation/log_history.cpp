@@ -1,0 +1,136 @@
+#include "tests/simulation/log_history.hpp"
+
+#include "instep/base/bytes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace instep::simulation {
+
+namespace {
+
+bool is_made_not_logged(const Event& event) {
+    return event.operation == Operation::kChunk || event.operation == Operation::kDigest;
+}
+
+}  // namespace
+
+void LogHistory::after_commit() {
+    read_new_events();
+    if (database_.touched("instep_cursor")) {
+        check_cursors();
+    }
+}
+
+void LogHistory::read_new_events() {
+    const std::int64_t last =
+        entries_.empty() ? 0 : static_cast<std::int64_t>(entries_.rbegin()->first);
+    auto rows = database_.inspect().query(
+        "SELECT seq, key, operation, CAST(data AS BLOB) FROM instep_log WHERE seq > $1 ORDER BY "
+        "seq",
+        std::initializer_list<ValueView>{last});
+    while (*(*rows)->next()) {
+        Entry entry;
+        entry.seq = static_cast<std::uint64_t>((*rows)->integer(0));
+        entry.key = (*rows)->text(1);
+        entry.operation = static_cast<Operation>((*rows)->integer(2));
+        entry.data = (*rows)->blob(3);
+        by_key_[entry.key].push_back(entry.seq);
+        entries_.emplace(entry.seq, std::move(entry));
+    }
+}
+
+void LogHistory::check_cursors() {
+    auto rows = database_.inspect().query(
+        "SELECT c.partition, c.seq, l.owner FROM instep_cursor c LEFT JOIN instep_lease l "
+        "ON l.name = 'relay/' || c.partition WHERE c.reader = 'relay'",
+        {});
+    while (*(*rows)->next()) {
+        const auto partition = static_cast<std::uint32_t>((*rows)->integer(0));
+        const auto seq = static_cast<std::uint64_t>((*rows)->integer(1));
+        std::uint64_t& known = cursors_[partition];
+        if (seq != known && (*rows)->text(2) != database_.committer()) {
+            findings_.report(fmt::format("{} moved the cursor of {}, whose lease {} has",
+                                         database_.committer(), service_, (*rows)->text(2)));
+        }
+        if (seq < known) {
+            findings_.report(fmt::format("the relay's cursor of {} went back from {} to {}",
+                                         service_, known, seq));
+        }
+        for (auto entry = entries_.upper_bound(known);
+             entry != entries_.end() && entry->first <= seq; ++entry) {
+            if (key_hash(entry->second.key) % cursors_.size() == partition &&
+                published_[entry->second.key] < entry->first) {
+                findings_.report(
+                    fmt::format("the relay's cursor of {} passed event {} of key {}, which was "
+                                "not published",
+                                service_, entry->first, entry->second.key));
+            }
+        }
+        known = std::max(known, seq);
+    }
+}
+
+void LogHistory::published(std::string_view topic, std::uint32_t partition,
+                           std::uint32_t partitions, const Event& event) {
+    const auto report = [&](std::string_view what) {
+        findings_.report(fmt::format("{} on {}/{}: key {}, version {}, data {}", what, topic,
+                                     partition, event.key, to_sequence(event.version), event.data));
+    };
+    if (event.data.find(kPrivateMark) != std::string::npos) {
+        report("a private column was published");
+    }
+    if (is_made_not_logged(event)) {
+        if (entries_.empty() ? event.version.batch > 0
+                             : event.version.batch > entries_.rbegin()->first) {
+            report("a chunk is newer than the log");
+        }
+        return;
+    }
+    const Entry* entry = find(event.version);
+    if (entry == nullptr || event.version.index != 0) {
+        report("an event was published that was never committed");
+        return;
+    }
+    if (entry->key != event.key || entry->operation != event.operation ||
+        entry->data != event.data) {
+        report("an event differs from what was committed");
+    }
+    if (key_hash(event.key) % partitions != partition) {
+        report("an event went to a partition that is not its key's");
+    }
+    std::uint64_t& newest = published_[event.key];
+    if (entry->seq > newest) {
+        const Entry* expected = next(event.key, newest);
+        if (expected->seq != entry->seq) {
+            report(fmt::format("event {} of the key was left out before an event", expected->seq));
+        }
+        newest = entry->seq;
+    }
+}
+
+const LogHistory::Entry* LogHistory::find(const Version& version) const {
+    const auto entry = entries_.find(version.batch);
+    return entry == entries_.end() ? nullptr : &entry->second;
+}
+
+const LogHistory::Entry* LogHistory::newest(std::string_view key, const Version& version) const {
+    const auto of_key = by_key_.find(key);
+    if (of_key == by_key_.end()) {
+        return nullptr;
+    }
+    const auto behind = std::ranges::upper_bound(of_key->second, version.batch);
+    return behind == of_key->second.begin() ? nullptr : &entries_.at(*std::prev(behind));
+}
+
+const LogHistory::Entry* LogHistory::next(std::string_view key, std::uint64_t seq) const {
+    const auto of_key = by_key_.find(key);
+    if (of_key == by_key_.end()) {
+        return nullptr;
+    }
+    const auto behind = std::ranges::upper_bound(of_key->second, seq);
+    return behind == of_key->second.end() ? nullptr : &entries_.at(*behind);
+}
+
+}  // namespace instep::simulation

@@ -1,0 +1,98 @@
+// What differs from run to run besides the order of steps: drawn from the seed, so that every
+// run stresses something else.
+#pragma once
+
+#include "instep/base/random.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace instep::simulation {
+
+/// Probabilities that one call goes wrong in a certain way.
+struct Faults {
+    // Any call of a process.
+    double crash = 0;
+
+    /// The process stands still for longer than most leases.
+    double pause = 0;
+
+    // Calls of a database.
+    double busy = 0;
+    double unavailable = 0;
+
+    /// A commit that is said to have failed; half of those did not.
+    double commit_unknown = 0;
+
+    // Calls of the broker.
+    double broker_unavailable = 0;
+
+    /// A publish stops before its end.
+    double refused = 0;
+
+    /// What was published is durable and reported as not.
+    double confirm_lost = 0;
+    double acknowledge_lost = 0;
+
+    /// Deliveries begin again behind the acknowledged position.
+    double redelivered = 0;
+    double fewer = 0;
+
+    /// A former holder of a partition still gets its events.
+    double stale_delivery = 0;
+
+    // Handlers of the consumer that counts effects.
+    double handler_failure = 0;
+};
+
+struct Options {
+    std::uint32_t writers = 1;
+    std::uint32_t relays = 1;
+    std::uint32_t replicas = 1;
+    std::uint32_t members = 1;
+    bool counts_effects = true;
+
+    std::uint32_t keys = 4;
+    bool text_keys = false;
+    std::uint32_t partitions = 1;
+    std::uint32_t transactions = 20;
+    std::uint32_t statements_max = 3;
+    double rollback = 0.1;
+
+    /// Rows that one replica's table refuses until they are corrected.
+    double poison = 0;
+
+    std::uint32_t relay_batch_max = 100;
+    std::uint32_t consumer_batch_max = 100;
+    std::uint32_t lanes = 4;
+    std::uint32_t chunk_rows_max = 100;
+    std::uint32_t digest_rows = 4;
+    std::uint32_t digests_max = 2;
+    std::chrono::milliseconds lease{2000};
+    std::chrono::milliseconds member_timeout{2000};
+    std::chrono::milliseconds parked_delay{50};
+    std::chrono::milliseconds clock_drift{0};
+
+    /// The real broker over a simulated database; otherwise a simulated broker.
+    bool embedded_broker = false;
+    bool fences_publishers = true;
+    bool remembers_last_version = true;
+    std::chrono::milliseconds visibility_delay{0};
+
+    std::chrono::seconds faulty_for{20};
+
+    /// The longest step of one call.
+    std::chrono::microseconds step_max{4000};
+
+    /// Backfills, verifications, repairs, trims and broker restarts, one every so often.
+    std::chrono::milliseconds operations_every{2000};
+    Faults faults;
+};
+
+Options draw_options(Random& random);
+
+/// On one line, defaults included.
+std::string to_string(const Options& options);
+
+}  // namespace instep::simulation

@@ -1,0 +1,438 @@
+#include "tests/simulation/processes.hpp"
+
+#include "instep/consumer/consumer.hpp"
+#include "instep/relay/relay.hpp"
+#include "instep/replica/scan.hpp"
+#include "instep/replica/verification.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace instep::simulation {
+
+namespace {
+
+class WriterProcess final : public Process {
+public:
+    explicit WriterProcess(Environment& environment) : environment_(environment) {}
+
+    Result<void> start() override {
+        INSTEP_TRY_ASSIGN(
+            ports_, ProcessPorts::open(environment_, Role::kWriter, *environment_.source, nullptr));
+        INSTEP_TRY_ASSIGN(connection_, ports_->database().connect());
+        return {};
+    }
+
+    Result<std::uint64_t> work() override {
+        if (environment_.transactions_left == 0) {
+            return 0;
+        }
+        --environment_.transactions_left;
+        {
+            const Writing writing(environment_);
+            INSTEP_TRY(write_transaction());
+        }
+        const Options& options = environment_.options;
+        const auto mean = std::chrono::microseconds{options.faulty_for} / options.transactions;
+        environment_.scheduler.sleep(
+            std::chrono::microseconds{draw(2 * static_cast<std::uint64_t>(mean.count()))});
+        return 1;
+    }
+
+private:
+    /// Until it ends, however it ends, the writers are not done.
+    class Writing {
+    public:
+        explicit Writing(Environment& environment) : environment_(environment) {
+            ++environment_.transactions_open;
+        }
+        Writing(const Writing&) = delete;
+        Writing& operator=(const Writing&) = delete;
+        ~Writing() { --environment_.transactions_open; }
+
+    private:
+        Environment& environment_;
+    };
+
+    std::uint64_t draw(std::uint64_t bound) { return environment_.random.below(bound); }
+
+    Result<void> write_transaction() {
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*connection_, TransactionMode::kWrite));
+        const std::uint64_t statements = 1 + draw(environment_.options.statements_max);
+        for (std::uint64_t i = 0; i < statements; ++i) {
+            INSTEP_TRY(write(transaction));
+        }
+        if (environment_.bug != nullptr && environment_.bug->before_commit) {
+            INSTEP_TRY_ASSIGN(auto publisher, ports_->broker().publisher());
+            environment_.bug->before_commit(transaction, *publisher);
+        }
+        if (environment_.random.unit() < environment_.options.rollback) {
+            return {};
+        }
+        return transaction.commit();
+    }
+
+    std::string new_value() {
+        return environment_.random.unit() < environment_.poison
+                   ? std::string(kPoison)
+                   : fmt::format("v{}", ++environment_.values_written);
+    }
+
+    /// A hot key, a cold one now and then.
+    Result<void> write(Transaction& transaction) {
+        const std::string key = environment_.key(1 + draw(environment_.options.keys));
+        const std::string value = new_value();
+        const std::string secret = fmt::format("{}-{}", kPrivateMark, value);
+        const ValueView amount =
+            draw(4) == 0 ? ValueView{kNull} : ValueView{static_cast<std::int64_t>(draw(100))};
+        switch (draw(8)) {
+            case 0:
+            case 1:
+            case 2:
+                return run(transaction,
+                           "INSERT INTO users (id, name, amount, secret) VALUES ($1, $2, $3, $4) "
+                           "ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
+                           "amount = excluded.amount",
+                           {std::string_view(key), std::string_view(value), amount,
+                            std::string_view(secret)});
+            case 3:
+            case 4:
+                return run(transaction, "UPDATE users SET name = $2 WHERE id = $1",
+                           {std::string_view(key), std::string_view(value)});
+            case 5:
+                return run(transaction, "UPDATE users SET secret = $2 WHERE id = $1",
+                           {std::string_view(key), std::string_view(secret)});
+            case 6: {
+                const std::string other = environment_.key(1 + draw(environment_.options.keys));
+                return run(transaction,
+                           "UPDATE users SET id = $2 WHERE id = $1 AND NOT EXISTS "
+                           "(SELECT 1 FROM users WHERE id = $2)",
+                           {std::string_view(key), std::string_view(other)});
+            }
+            default:
+                return run(transaction, "DELETE FROM users WHERE id = $1", {std::string_view(key)});
+        }
+    }
+
+    static Result<void> run(Transaction& transaction, std::string_view sql,
+                            std::initializer_list<ValueView> parameters) {
+        INSTEP_TRY(transaction.execute(sql, parameters));
+        return {};
+    }
+
+    Environment& environment_;
+    std::unique_ptr<ProcessPorts> ports_;
+    std::unique_ptr<Connection> connection_;
+};
+
+class RelayProcess final : public Process {
+public:
+    explicit RelayProcess(Environment& environment) : environment_(environment) {}
+
+    Result<void> start() override {
+        INSTEP_TRY_ASSIGN(
+            ports_, ProcessPorts::open(environment_, Role::kRelay, *environment_.source, nullptr));
+        const Options& options = environment_.options;
+        for (std::uint32_t p = 0; p < options.partitions; ++p) {
+            const Partition partition{p, options.partitions};
+            scans_.push_back(
+                std::make_unique<ScanSource>(std::string(kOwner), partition, environment_.logger,
+                                             ScanOptions{.chunk_rows_max = options.chunk_rows_max,
+                                                         .digest_rows = options.digest_rows,
+                                                         .digests_max = options.digests_max}));
+            if (environment_.bug != nullptr && environment_.bug->chunks) {
+                scans_.push_back(environment_.bug->chunks(*scans_.back()));
+            }
+            INSTEP_TRY_ASSIGN(
+                auto relay,
+                Relay::create(
+                    ports_->database(), ports_->broker(), scans_.back().get(), environment_.logger,
+                    RelayOptions{.service = std::string(kOwner),
+                                 .owner = std::string(environment_.scheduler.current_name()),
+                                 .partition = partition,
+                                 .batch_events_max = options.relay_batch_max,
+                                 .lease_duration = options.lease}));
+            relays_.push_back(std::move(relay));
+        }
+        return {};
+    }
+
+    Result<std::uint64_t> work() override {
+        std::uint64_t done = 0;
+        for (const auto& relay : relays_) {
+            INSTEP_TRY_ASSIGN(const std::uint64_t confirmed, relay->run_once());
+            done += confirmed;
+        }
+        return done;
+    }
+
+private:
+    Environment& environment_;
+    std::unique_ptr<ProcessPorts> ports_;
+    std::vector<std::unique_ptr<ChunkSource>> scans_;
+    std::vector<std::unique_ptr<Relay>> relays_;
+};
+
+/// A consumer of one subscription.
+class ConsumerProcess : public Process {
+protected:
+    ConsumerProcess(Environment& environment, Role role) : environment_(environment), role_(role) {}
+
+    Result<void> open(SimDatabase& database, SubscriptionWatch& watch, std::string_view topic,
+                      std::unique_ptr<Handler> handler) {
+        INSTEP_TRY_ASSIGN(ports_, ProcessPorts::open(environment_, role_, database, &watch));
+        handlers_.push_back(std::move(handler));
+        const PlantedBug* bug = environment_.bug;
+        if (bug != nullptr && bug->role == role_ && bug->handler) {
+            handlers_.push_back(bug->handler(*handlers_.back()));
+        }
+        const Options& options = environment_.options;
+        INSTEP_TRY_ASSIGN(
+            consumer_,
+            Consumer::create(
+                ports_->database(), ports_->broker(), *handlers_.back(), environment_.random,
+                environment_.logger,
+                ConsumerOptions{.subscription = watch.subscription(),
+                                .topic = std::string(topic),
+                                .member = std::string(environment_.scheduler.current_name()),
+                                .batch_events_max = options.consumer_batch_max,
+                                .lanes = options.lanes,
+                                .parked_backoff = {.initial = options.parked_delay,
+                                                   .max = options.parked_delay * 8},
+                                .member_timeout = options.member_timeout}));
+        return {};
+    }
+
+    Result<std::uint64_t> consume() { return consumer_->run_once(); }
+    [[nodiscard]] Environment& environment() const { return environment_; }
+    [[nodiscard]] ProcessPorts& ports() const { return *ports_; }
+
+private:
+    Environment& environment_;
+    Role role_;
+    std::unique_ptr<ProcessPorts> ports_;
+    std::vector<std::unique_ptr<Handler>> handlers_;
+    std::unique_ptr<Consumer> consumer_;
+};
+
+class RequestsProcess final : public ConsumerProcess {
+public:
+    explicit RequestsProcess(Environment& environment)
+        : ConsumerProcess(environment, Role::kRequests) {}
+
+    Result<void> start() override {
+        const std::uint32_t partitions = environment().options.partitions;
+        return open(*environment().source, *environment().requests, kRequestTopic,
+                    std::make_unique<InboxHandler>(
+                        environment().requests->subscription(),
+                        [partitions](Transaction& transaction, const Event& event) {
+                            return accept_scan_request(transaction, event, partitions);
+                        },
+                        environment().logger));
+    }
+
+    Result<std::uint64_t> work() override { return consume(); }
+};
+
+class EffectsProcess final : public ConsumerProcess {
+public:
+    EffectsProcess(Environment& environment, ReplicaSite& site)
+        : ConsumerProcess(environment, Role::kEffects), site_(site) {}
+
+    Result<void> start() override {
+        return open(*site_.database, *site_.effects, kTopic,
+                    std::make_unique<InboxHandler>(
+                        site_.effects->subscription(),
+                        [this](Transaction& transaction, const Event& event) {
+                            return take_effect(transaction, event);
+                        },
+                        environment().logger));
+    }
+
+    Result<std::uint64_t> work() override { return consume(); }
+
+private:
+    Verdict take_effect(Transaction& transaction, const Event& event) {
+        if (event.operation == Operation::kChunk || event.operation == Operation::kDigest) {
+            return Verdict::done();
+        }
+        if (must_fail(event)) {
+            return Verdict::retry("simulated: the handler fails");
+        }
+        const auto added = transaction.execute(
+            "INSERT INTO effects (key, seq) VALUES ($1, $2)",
+            {std::string_view(event.key), static_cast<std::int64_t>(event.version.batch)});
+        return added ? Verdict::done() : Verdict::retry(added.error().message);
+    }
+
+    /// A consumer tries an event several times before it sets it aside, and again later.
+    bool must_fail(const Event& event) {
+        auto [failures, first] = site_.failures_left.try_emplace(event.id, 0);
+        if (first && environment().chaos.strikes(&Faults::handler_failure)) {
+            failures->second = 1 + static_cast<std::uint32_t>(environment().random.below(8));
+        }
+        if (failures->second == 0 || !environment().operating) {
+            return false;
+        }
+        --failures->second;
+        return true;
+    }
+
+    ReplicaSite& site_;
+};
+
+class ReplicaProcess final : public ConsumerProcess {
+public:
+    ReplicaProcess(Environment& environment, ReplicaSite& site)
+        : ConsumerProcess(environment, Role::kReplica), site_(site) {}
+
+    Result<void> start() override {
+        INSTEP_TRY(open(*site_.database, *site_.replica, kTopic,
+                        std::make_unique<ReplicaHandler>(site_.definition, environment().random,
+                                                         environment().logger)));
+        {
+            INSTEP_TRY_ASSIGN(auto connection, site_.database->connect({}));
+            INSTEP_TRY_ASSIGN(Transaction transaction,
+                              Transaction::begin(*connection, TransactionMode::kWrite));
+            INSTEP_TRY(ensure_filled(transaction, site_.definition, environment().random));
+            INSTEP_TRY(transaction.commit());
+        }
+        INSTEP_TRY_ASSIGN(
+            relay_,
+            Relay::create(*site_.database, ports().broker(), nullptr, environment().logger,
+                          RelayOptions{.service = site_.definition.service,
+                                       .owner = std::string(environment().scheduler.current_name()),
+                                       .partition = {},
+                                       .batch_events_max = environment().options.relay_batch_max,
+                                       .lease_duration = environment().options.lease}));
+        return {};
+    }
+
+    Result<std::uint64_t> work() override {
+        INSTEP_TRY_ASSIGN(const std::uint64_t relayed, relay_->run_once());
+        INSTEP_TRY_ASSIGN(const std::uint64_t consumed, consume());
+        return relayed + consumed;
+    }
+
+private:
+    ReplicaSite& site_;
+    std::unique_ptr<Relay> relay_;
+};
+
+class OperatorProcess final : public Process {
+public:
+    explicit OperatorProcess(Environment& environment) : environment_(environment) {}
+
+    Result<void> start() override {
+        INSTEP_TRY_ASSIGN(ports_, ProcessPorts::open(environment_, Role::kOperator,
+                                                     *environment_.source, nullptr));
+        return {};
+    }
+
+    Result<std::uint64_t> work() override {
+        environment_.scheduler.sleep(std::chrono::milliseconds{environment_.random.below(
+            2 * static_cast<std::uint64_t>(environment_.options.operations_every.count()))});
+        if (!environment_.operating) {
+            return 0;
+        }
+        ReplicaSite& site =
+            *environment_.sites[environment_.random.below(environment_.sites.size())];
+        switch (environment_.random.below(10)) {
+            case 0:
+            case 1:
+                return in_transaction(*site.database, [&](Transaction& transaction) {
+                    return without_value(
+                        request_backfill(transaction, site.definition, environment_.random));
+                });
+            case 2:
+            case 3:
+            case 4:
+                return verify(site, VerificationPurpose::kVerify);
+            case 5:
+                return verify(site, VerificationPurpose::kRepair);
+            case 6:
+                return in_transaction(*environment_.source, [&](Transaction& transaction) {
+                    return without_value(
+                        trim_log(transaction, environment_.scheduler.clock().now(), 1000));
+                });
+            case 7:
+                return ports_->broker().trim(environment_.scheduler.clock().now());
+            case 8:
+                return trim_consumer(site);
+            default:
+                if (environment_.sim_broker) {
+                    environment_.sim_broker->restart();
+                }
+                return 0;
+        }
+    }
+
+private:
+    template <class T>
+    static Result<void> without_value(Result<T> outcome) {
+        INSTEP_TRY(outcome);
+        return {};
+    }
+
+    template <class Run>
+    static Result<std::uint64_t> in_transaction(SimDatabase& database, Run run) {
+        INSTEP_TRY_ASSIGN(auto connection, database.connect({}));
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*connection, TransactionMode::kWrite));
+        INSTEP_TRY(run(transaction));
+        INSTEP_TRY(transaction.commit());
+        return 1;
+    }
+
+    Result<std::uint64_t> verify(ReplicaSite& site, VerificationPurpose purpose) {
+        return in_transaction(*site.database, [&](Transaction& transaction) {
+            return without_value(
+                request_verification(transaction, site.definition, purpose, environment_.random));
+        });
+    }
+
+    /// What no broker redelivers any more, as an operator would judge: by time.
+    Result<std::uint64_t> trim_consumer(ReplicaSite& site) {
+        const bool early = environment_.bug != nullptr && environment_.bug->trims_too_early;
+        const Timestamp before = environment_.scheduler.clock().now() -
+                                 (early ? std::chrono::seconds{0} : std::chrono::seconds{600});
+        return in_transaction(*site.database, [&](Transaction& transaction) -> Result<void> {
+            INSTEP_TRY(trim_inbox(transaction, before, 1000));
+            INSTEP_TRY(trim_tombstones(transaction, before, 1000));
+            return {};
+        });
+    }
+
+    Environment& environment_;
+    std::unique_ptr<ProcessPorts> ports_;
+};
+
+}  // namespace
+
+std::unique_ptr<Process> make_writer(Environment& environment) {
+    return std::make_unique<WriterProcess>(environment);
+}
+
+std::unique_ptr<Process> make_relay(Environment& environment) {
+    return std::make_unique<RelayProcess>(environment);
+}
+
+std::unique_ptr<Process> make_request_consumer(Environment& environment) {
+    return std::make_unique<RequestsProcess>(environment);
+}
+
+std::unique_ptr<Process> make_replica(Environment& environment, ReplicaSite& site) {
+    return std::make_unique<ReplicaProcess>(environment, site);
+}
+
+std::unique_ptr<Process> make_effects_consumer(Environment& environment, ReplicaSite& site) {
+    return std::make_unique<EffectsProcess>(environment, site);
+}
+
+std::unique_ptr<Process> make_operator(Environment& environment) {
+    return std::make_unique<OperatorProcess>(environment);
+}
+
+}  // namespace instep::simulation

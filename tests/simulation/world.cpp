@@ -1,0 +1,376 @@
+#include "tests/simulation/world.hpp"
+
+#include "instep/broker/embedded/broker.hpp"
+#include "instep/capture/capture.hpp"
+#include "instep/db/schema.hpp"
+#include "instep/db/sqlite/database.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <stdexcept>
+
+namespace instep::simulation {
+
+namespace {
+
+constexpr std::uint64_t kStepsMax = 3'000'000;
+constexpr std::chrono::milliseconds kIdleMin{5};
+constexpr std::chrono::milliseconds kIdleMax{400};
+constexpr std::uint64_t kDownMs = 2000;
+
+using Columns = std::vector<std::pair<std::string, std::string>>;
+
+Result<void> make_owner(Database& database, std::string_view key_type) {
+    INSTEP_TRY_ASSIGN(auto connection, database.connect());
+    INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
+    INSTEP_TRY(connection->execute_script(
+        fmt::format("CREATE TABLE users (id {} PRIMARY KEY NOT NULL, name TEXT, amount INTEGER, "
+                    "secret TEXT)",
+                    key_type)));
+    PublishEntry entry;
+    entry.table = kTable;
+    entry.entity = "user";
+    entry.key = {"id"};
+    entry.columns = {"id", "name", "amount"};
+    INSTEP_TRY_ASSIGN(Transaction transaction,
+                      Transaction::begin(*connection, TransactionMode::kWrite));
+    INSTEP_TRY(apply_capture(transaction, kOwner, std::span(&entry, 1)));
+    return transaction.commit();
+}
+
+Result<void> make_holder(Database& database, std::string_view further) {
+    INSTEP_TRY_ASSIGN(auto connection, database.connect());
+    INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
+    return connection->execute_script(
+        fmt::format("CREATE TABLE effects (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, "
+                    "seq INTEGER); {}",
+                    further));
+}
+
+const DatabaseImage& owner_image(bool text_keys) {
+    static const DatabaseImage integer = make_image(
+        [](Database& database, const Clock&) { return make_owner(database, "INTEGER"); });
+    static const DatabaseImage text =
+        make_image([](Database& database, const Clock&) { return make_owner(database, "TEXT"); });
+    return text_keys ? text : integer;
+}
+
+/// The picky ones have the replica's table already, with a constraint that refuses the poison.
+const DatabaseImage& holder_image(const Options& options, bool picky) {
+    static const DatabaseImage plain =
+        make_image([](Database& database, const Clock&) { return make_holder(database, ""); });
+    const auto make_picky = [](std::string_view key_type) {
+        return make_image([key_type](Database& database, const Clock&) {
+            return make_holder(database,
+                               fmt::format("CREATE TABLE lookup_users (id {} PRIMARY KEY NOT NULL, "
+                                           "name TEXT CHECK (name <> '{}'), amount INTEGER)",
+                                           key_type, kPoison));
+        });
+    };
+    static const DatabaseImage integer = make_picky("INTEGER");
+    static const DatabaseImage text = make_picky("TEXT");
+    return !picky ? plain : options.text_keys ? text : integer;
+}
+
+const DatabaseImage& broker_image() {
+    static const DatabaseImage image =
+        make_image([](Database& database, const Clock& clock) -> Result<void> {
+            INSTEP_TRY(open_embedded_broker(database, clock));
+            return {};
+        });
+    return image;
+}
+
+/// What the product logs, among the lines of a trace.
+class TraceLogSink final : public LogSink {
+public:
+    explicit TraceLogSink(Trace& trace) : trace_(trace) {}
+    void write(std::string_view line) override {
+        trace_.note(std::string(line.substr(0, line.size() - 1)));
+    }
+
+private:
+    Trace& trace_;
+};
+
+class World {
+public:
+    World(std::uint64_t seed, const PlantedBug* bug, Trace& trace)
+        : random_(seed),
+          scheduler_(random_, clock_, trace),
+          chaos_(scheduler_, random_),
+          log_sink_(trace),
+          logger_(log_sink_, clock_,
+                  {.level = trace.keeps_text() ? LogLevel::kDebug : LogLevel::kError}),
+          environment_{.options = draw_options(random_),
+                       .scheduler = scheduler_,
+                       .chaos = chaos_,
+                       .random = random_,
+                       .logger = logger_,
+                       .findings = findings_,
+                       .bug = bug},
+          course_(environment_, [this] { spawn_processes(); }) {
+        scheduler_.set_step_max(environment_.options.step_max);
+        environment_.transactions_left =
+            environment_.options.transactions * environment_.options.writers;
+        environment_.poison = environment_.options.poison;
+        make_owner_site();
+        make_site("data-owner", "lookup_users",
+                  {{"id", "id"}, {"name", "name"}, {"amount", "amount"}});
+        if (environment_.options.replicas > 1) {
+            make_site("billing", "payers", {{"id", "payer"}, {"name", "full_name"}});
+        }
+        make_broker();
+    }
+
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+    ~World() { scheduler_.end(); }
+
+    void run() {
+        scheduler_.spawn("course", [this] {
+            try {
+                course_.run();
+            } catch (const Crash&) {
+                return;
+            }
+        });
+        const auto end =
+            scheduler_.run([this] { return course_.is_over() || findings_.any(); }, kStepsMax);
+        if (end == Scheduler::End::kStuck) {
+            findings_.report("nothing can go on");
+        }
+        if (end == Scheduler::End::kOutOfSteps) {
+            findings_.report("the run takes too many steps");
+        }
+    }
+
+    [[nodiscard]] const Findings& findings() const { return findings_; }
+    [[nodiscard]] const Options& options() const { return environment_.options; }
+
+private:
+    /// Two databases made from one image are two lives.
+    void set_incarnation(SimDatabase& database) {
+        const auto incarnation = static_cast<std::int64_t>(random_.next());
+        static_cast<void>(
+            database.inspect().execute("UPDATE instep_log_identity SET incarnation = $1",
+                                       std::initializer_list<ValueView>{incarnation}));
+    }
+
+    void make_owner_site() {
+        const Options& options = environment_.options;
+        environment_.source =
+            std::make_unique<SimDatabase>("iam.db", owner_image(options.text_keys), chaos_);
+        set_incarnation(*environment_.source);
+        environment_.source_log = std::make_unique<LogHistory>(
+            *environment_.source, std::string(kOwner), options.partitions, findings_);
+        environment_.requests = std::make_unique<RequestsWatch>(
+            *environment_.source, std::string(kRequestTopic), findings_);
+        environment_.source->on_commit([this] {
+            environment_.source_log->after_commit();
+            environment_.requests->after_commit();
+        });
+    }
+
+    void make_site(std::string_view service, std::string_view table, const Columns& columns) {
+        auto site = std::make_unique<ReplicaSite>();
+        site->definition.service = service;
+        site->definition.topic = kTopic;
+        site->definition.table = table;
+        const bool first = environment_.sites.empty();
+        if (!first) {
+            site->definition.columns = columns;
+        }
+        site->database = std::make_unique<SimDatabase>(
+            fmt::format("{}.db", service),
+            holder_image(environment_.options, first && environment_.options.poison > 0), chaos_);
+        set_incarnation(*site->database);
+        site->requests =
+            std::make_unique<LogHistory>(*site->database, std::string(service), 1, findings_);
+        site->replica = std::make_unique<ReplicaWatch>(
+            *site->database, site->definition.subscription(), std::string(table), columns,
+            *environment_.source_log, findings_);
+        if (first && environment_.options.counts_effects) {
+            site->effects = std::make_unique<EffectsWatch>(*site->database, "data-owner.effects",
+                                                           *environment_.source_log, findings_);
+        }
+        site->database->on_commit([this, made = site.get()] {
+            made->requests->after_commit();
+            made->replica->after_commit();
+            if (made->effects) {
+                made->effects->after_commit();
+            }
+        });
+        environment_.sites.push_back(std::move(site));
+    }
+
+    void make_broker() {
+        const Options& options = environment_.options;
+        if (options.embedded_broker) {
+            environment_.broker_database =
+                std::make_unique<SimDatabase>("broker.db", broker_image(), chaos_);
+            environment_.broker_database->on_commit([this] { read_embedded_messages(); });
+            return;
+        }
+        environment_.sim_broker = std::make_unique<SimBroker>(
+            SimBrokerOptions{.fences_publishers = options.fences_publishers,
+                             .remembers_last_version = options.remembers_last_version,
+                             .visibility_delay = options.visibility_delay},
+            chaos_);
+        environment_.sim_broker->on_published(
+            [this](std::string_view topic, std::uint32_t partition, std::uint32_t partitions,
+                   const Event& event) { published(topic, partition, partitions, event); });
+    }
+
+    void read_embedded_messages() {
+        if (!environment_.broker_database->touched("INTO instep_message")) {
+            return;
+        }
+        Connection& connection = environment_.broker_database->inspect();
+        auto rows = connection.query(
+            "SELECT m.position, s.id, s.topic, s.partition, (SELECT count(*) FROM instep_slot o "
+            "WHERE o.topic = s.topic), m.source, m.key, m.version, m.operation, m.data "
+            "FROM instep_slot s JOIN instep_message m ON m.position >> 40 = s.id "
+            "ORDER BY m.position",
+            {});
+        while (*(*rows)->next()) {
+            std::int64_t& seen = embedded_seen_[(*rows)->integer(1)];
+            if ((*rows)->integer(0) <= seen) {
+                continue;
+            }
+            seen = (*rows)->integer(0);
+            Event event;
+            event.source = (*rows)->text(5);
+            event.key = (*rows)->text(6);
+            event.version = *version_from_bytes((*rows)->blob(7));
+            event.operation = static_cast<Operation>((*rows)->integer(8));
+            event.data = (*rows)->blob(9);
+            published((*rows)->text(2), static_cast<std::uint32_t>((*rows)->integer(3)),
+                      static_cast<std::uint32_t>((*rows)->integer(4)), event);
+        }
+    }
+
+    void published(std::string_view topic, std::uint32_t partition, std::uint32_t partitions,
+                   const Event& event) {
+        if (event.source == kOwner) {
+            environment_.source_log->published(topic, partition, partitions, event);
+        }
+        for (const auto& site : environment_.sites) {
+            if (event.source == site->definition.service) {
+                site->requests->published(topic, partition, partitions, event);
+            }
+        }
+    }
+
+    void spawn_processes() {
+        const Options& options = environment_.options;
+        for (std::uint32_t i = 0; i < options.writers; ++i) {
+            spawn(fmt::format("writer-{}", i), [this] { return make_writer(environment_); });
+        }
+        for (std::uint32_t i = 0; i < options.relays; ++i) {
+            spawn(fmt::format("relay-{}", i), [this] { return make_relay(environment_); });
+        }
+        spawn("requests", [this] { return make_request_consumer(environment_); });
+        for (const auto& site : environment_.sites) {
+            for (std::uint32_t i = 0; i < options.members; ++i) {
+                spawn(fmt::format("{}-{}", site->definition.table, i),
+                      [this, of = site.get()] { return make_replica(environment_, *of); });
+                if (site->effects) {
+                    spawn(fmt::format("effects-{}", i), [this, of = site.get()] {
+                        return make_effects_consumer(environment_, *of);
+                    });
+                }
+            }
+        }
+        spawn("operator", [this] { return make_operator(environment_); });
+    }
+
+    void spawn(std::string name, std::function<std::unique_ptr<Process>()> make) {
+        scheduler_.spawn(std::move(name), [this, make = std::move(make)] {
+            std::unique_ptr<Process> process;
+            do {
+                try {
+                    process = make();
+                    live(*process);
+                } catch (const Crash&) {
+                }
+                // Destructors must not throw, however the process ended.
+                scheduler_.begin_orderly_end();
+                process.reset();
+                scheduler_.finish_orderly_end();
+            } while (scheduler_.revive() && wait_before_restart());
+        });
+    }
+
+    bool wait_before_restart() {
+        try {
+            scheduler_.sleep(std::chrono::milliseconds{random_.below(kDownMs)});
+            return true;
+        } catch (const Crash&) {
+            return false;
+        }
+    }
+
+    void live(Process& process) {
+        if (auto started = process.start(); !started) {
+            scheduler_.trace("start", started.error().message, "failed");
+            return;
+        }
+        auto idle = kIdleMin;
+        for (;;) {
+            const auto done = process.work();
+            scheduler_.trace("round", done ? "" : done.error().message, done ? "ok" : "failed");
+            idle = done && *done > 0 ? kIdleMin : std::min(idle * 2, kIdleMax);
+            if (!done || *done == 0) {
+                scheduler_.sleep(idle);
+            }
+            if (environment_.operating && random_.below(200) == 0) {
+                scheduler_.trace("stop", "", "");
+                return;
+            }
+        }
+    }
+
+    SeededRandom random_;
+    VirtualClock clock_;
+    Scheduler scheduler_;
+    Chaos chaos_;
+    Findings findings_;
+    TraceLogSink log_sink_;
+    Logger logger_;
+    Environment environment_;
+    Course course_;
+
+    /// The newest position seen of each slot of the embedded broker.
+    std::map<std::int64_t, std::int64_t> embedded_seen_;
+};
+
+}  // namespace
+
+RunResult run_seed(std::uint64_t seed, const PlantedBug* bug, TraceText text) {
+    Trace trace(text);
+    RunResult result;
+    result.seed = seed;
+    {
+        World world(seed, bug, trace);
+        world.run();
+        result.finding = world.findings().first();
+        result.options = to_string(world.options());
+        result.trace_hash = trace.hash();
+        result.events = trace.events();
+        result.last_lines.assign(trace.last_lines().begin(), trace.last_lines().end());
+    }
+    return result;
+}
+
+std::string describe_failure(const RunResult& result, const PlantedBug* bug) {
+    const RunResult again = run_seed(result.seed, bug, TraceText::kLast);
+    return fmt::format(
+        "seed {}: {}\noptions: {}\nthe last events:\n{}\nto repeat: ./dev sim --seed {} "
+        "--trace{}\n",
+        result.seed, result.finding, result.options, fmt::join(again.last_lines, "\n"), result.seed,
+        bug == nullptr ? "" : fmt::format(" --bug {}", bug->name));
+}
+
+}  // namespace instep::simulation
