@@ -39,13 +39,17 @@ Result<ValueView> read_tagged(od::object object, ValueArena& arena) {
                                  : std::numeric_limits<double>::quiet_NaN();
 }
 
+/// Not by get_number(), which gives 0 for a real of more than 19 digits in simdjson 3.0.
 Result<ValueView> read_number(od::value value) {
-    od::number number;
-    INSTEP_JSON(value.get_number().get(number));
-    if (number.is_int64()) {
-        return number.get_int64();
+    bool is_integer = false;
+    INSTEP_JSON(value.is_integer().get(is_integer));
+    std::int64_t integer = 0;
+    if (is_integer && value.get_int64().get(integer) == simdjson::SUCCESS) {
+        return integer;
     }
-    return number.is_double() ? number.get_double() : static_cast<double>(number.get_uint64());
+    double real = 0;
+    INSTEP_JSON(value.get_double().get(real));
+    return real;
 }
 
 Result<ValueView> read_value(od::value value, ValueArena& arena) {

@@ -82,6 +82,11 @@ TEST_F(ReplicaTest, KeepsEveryValueExactly) {
         "('b', '', 9e999, x''), ('c', NULL, NULL, NULL), ('d', 'x', -1e-320, NULL),"
         "('e', 'x', 1.7976931348623157e308, NULL), ('f', 'x', 5.0, NULL)");
     system.settle();
+    // These come as events, not in a chunk.
+    system.owner_sql(
+        "INSERT INTO users (id, name, score) VALUES ('g', 'x', 0.1 + 0.2), ('h', 'x', 1e23),"
+        "('i', 'x', 4.35 * 100), ('j', 'x', 2.2250738585072014e-308), ('k', 'x', -9e999)");
+    system.settle();
     const char* kAll = "SELECT id, name, quote(score), hex(photo), is_active FROM {} ORDER BY id";
     EXPECT_EQ(rows_of(*side.sql, fmt::format(fmt::runtime(kAll), "lookup_users")),
               rows_of(*system.owner, fmt::format(fmt::runtime(kAll), "users")));

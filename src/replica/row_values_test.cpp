@@ -100,6 +100,20 @@ TEST(JsonRowsTest, ReadsColumnsInAnyOrderAndSaysWhichAreMissing) {
     EXPECT_EQ(row[2], ValueView(std::int64_t{3}));
 }
 
+TEST(JsonRowsTest, ReadsNumbersOfAnyLength) {
+    JsonRows json;
+    ValueArena arena;
+    Row row;
+    std::vector<bool> present;
+    const std::vector<std::string> columns = {"a", "b", "c", "d", "e"};
+    ASSERT_TRUE(
+        json.read_object(R"({"a":1.98000000000000020428e+00,"b":-9223372036854775808,)"
+                         R"("c":1e2,"d":3.00000000000000044409e-01,"e":9223372036854775808})",
+                         columns, arena, row, present));
+    EXPECT_EQ(row, (Row{1.9800000000000002, std::numeric_limits<std::int64_t>::min(), 100.0,
+                        0.30000000000000004, 9223372036854775808.0}));
+}
+
 TEST(JsonRowsTest, RefusesWhatIsNoRow) {
     JsonRows json;
     ValueArena arena;
