@@ -294,8 +294,9 @@ TEST_F(ChinookTest, EveryRowArrivesAsItIs) {
 }
 
 TEST_F(ChinookTest, APrivateColumnNeverLeavesTheService) {
+    // Where the fax, which is published, has another number.
     std::vector<std::string> phones =
-        rows_of(*open("chinook.db"), "SELECT Phone FROM Customer WHERE Phone IS NOT NULL");
+        rows_of(*open("chinook.db"), "SELECT Phone FROM Customer WHERE Phone <> coalesce(Fax, '')");
     ASSERT_GT(phones.size(), 50U);
     phones.emplace_back("5550199");
     given_running_services();
