@@ -1,6 +1,7 @@
 -- Replicas in this database. `contract` is the owner's, as it came with the rows of an epoch.
 -- `passed` is the newest change that was taken in without its contract, as a version: what is
--- older and brings the contract late does not hold that change.
+-- older and brings the contract late does not hold that change. `columns` is the mapping of
+-- the service file that `backfill` was asked for with.
 CREATE TABLE instep_replica (
     id INTEGER PRIMARY KEY,
     table_name TEXT NOT NULL UNIQUE,
@@ -12,6 +13,7 @@ CREATE TABLE instep_replica (
     passed BLOB NOT NULL DEFAULT x'',
     epoch INTEGER NOT NULL DEFAULT 0,
     backfill TEXT NOT NULL DEFAULT '',
+    columns TEXT NOT NULL DEFAULT '',
     filled_rows INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

@@ -5,6 +5,7 @@
 #include "instep/log/log.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 
@@ -14,6 +15,10 @@ namespace {
 
 constexpr std::array kStates = {ReplicaState::kNew, ReplicaState::kFilling, ReplicaState::kLive,
                                 ReplicaState::kRefused};
+
+std::string mapping_of(const ReplicaDefinition& definition) {
+    return nlohmann::json(definition.columns).dump();
+}
 
 Result<std::string> new_id(Transaction& transaction, Random& random) {
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
@@ -61,7 +66,7 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
                             {table, std::string_view(definition.topic)}));
     INSTEP_TRY_ASSIGN(auto rows,
                       transaction.query("SELECT id, state, contract, epoch, backfill, topic, "
-                                        "contract_epoch, passed "
+                                        "contract_epoch, passed, columns "
                                         "FROM instep_replica WHERE table_name = $1",
                                         {table}));
     INSTEP_TRY(rows->next());
@@ -80,6 +85,7 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
     row.backfill = rows->text(4);
     row.contract_epoch = static_cast<std::uint32_t>(rows->integer(6));
     row.passed = rows->blob(7);
+    row.columns = rows->text(8);
     return row;
 }
 
@@ -97,10 +103,11 @@ Result<void> send_scan_request(Transaction& transaction, const ReplicaDefinition
 Result<std::string> begin_backfill(Transaction& transaction, const ReplicaDefinition& definition,
                                    std::int64_t replica_id, Random& random) {
     INSTEP_TRY_ASSIGN(std::string id, new_id(transaction, random));
+    const std::string columns = mapping_of(definition);
     INSTEP_TRY(transaction.execute(
-        "UPDATE instep_replica SET state = 'filling', problem = '', backfill = $1, filled_rows = 0 "
-        "WHERE id = $2",
-        {std::string_view(id), replica_id}));
+        "UPDATE instep_replica SET state = 'filling', problem = '', backfill = $1, columns = $2, "
+        "filled_rows = 0 WHERE id = $3",
+        {std::string_view(id), std::string_view(columns), replica_id}));
     ScanRequest request;
     request.id = id;
     request.consumer = definition.subscription();
@@ -157,7 +164,7 @@ Result<std::optional<std::string>> ensure_filled(Transaction& transaction,
                                                  const ReplicaDefinition& definition,
                                                  Random& random) {
     INSTEP_TRY_ASSIGN(const ReplicaRow row, replica_row(transaction, definition));
-    if (row.state != ReplicaState::kNew) {
+    if (row.state != ReplicaState::kNew && row.columns == mapping_of(definition)) {
         return std::nullopt;
     }
     INSTEP_TRY_ASSIGN(std::string id, begin_backfill(transaction, definition, row.id, random));

@@ -30,6 +30,9 @@ struct ReplicaRow {
     /// The owner's epoch that the rows are of; 0 before the first event.
     std::uint32_t epoch = 0;
     std::string backfill;
+
+    /// The mapping that the backfill was asked for with.
+    std::string columns;
 };
 
 std::int64_t micros(Timestamp time);

@@ -187,6 +187,21 @@ TEST_F(ReplicaTest, ColumnsCanBeLeftOutAndRenamed) {
     EXPECT_EQ(system.verify(side).differences, 0U);
 }
 
+TEST_F(ReplicaTest, AColumnThatIsMappedLaterIsFilled) {
+    ReplicaSide& side =
+        system.add_replica("billing", "user", "lookup_users", {{"id", "id"}, {"name", "name"}});
+    system.settle();
+    ReplicaDefinition wider = side.definition;
+    wider.columns.emplace_back("score", "points");
+    auto transaction = Transaction::begin(*side.sql, TransactionMode::kWrite);
+    const auto same = ensure_filled(*transaction, side.definition, system.random);
+    ASSERT_TRUE(same);
+    EXPECT_EQ(*same, std::nullopt);
+    const auto asked = ensure_filled(*transaction, wider, system.random);
+    ASSERT_TRUE(asked);
+    EXPECT_NE(*asked, std::nullopt);
+}
+
 TEST_F(ReplicaTest, AnAddedColumnArrivesWithItsContract) {
     system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann')");
     ReplicaSide& side = follow();

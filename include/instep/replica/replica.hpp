@@ -106,8 +106,8 @@ Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
                                                const ReplicaDefinition& definition,
                                                const Contract* contract);
 
-/// Records the replica and, if it is new, asks the owner to fill it. Idempotent. Returns the
-/// backfill's id if one was asked for.
+/// Records the replica and, if it or its mapping of columns is new, asks the owner to fill it.
+/// Idempotent. Returns the backfill's id if one was asked for.
 Result<std::optional<std::string>> ensure_filled(Transaction& transaction,
                                                  const ReplicaDefinition& definition,
                                                  Random& random);
