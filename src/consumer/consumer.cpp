@@ -110,6 +110,8 @@ public:
     Result<std::uint64_t> run_once() {
         auto done = work();
         parking_.forgotten();
+        // A commit whose outcome is unknown may have parked or freed keys all the same.
+        parking_known_ = parking_known_ && (done || done.error().code != ErrorCode::kUnavailable);
         if (!done && done.error().code == ErrorCode::kFenced) {
             INSTEP_TRY(start_over());
         }
@@ -131,6 +133,10 @@ private:
         INSTEP_TRY_ASSIGN(const bool ready, hold_partitions());
         if (!ready) {
             return 0;
+        }
+        if (!parking_known_) {
+            INSTEP_TRY(parking_.load(*connection_));
+            parking_known_ = true;
         }
         INSTEP_TRY_ASSIGN(const std::uint64_t retried, retry_due_keys());
         if (pending_.empty()) {
@@ -233,7 +239,7 @@ private:
                           Transaction::begin(*connection_, TransactionMode::kWrite));
         INSTEP_TRY(check_leases(transaction));
         INSTEP_TRY_ASSIGN(const Timestamp now, connection_->now());
-        INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, now));
+        INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, all_pending(), now));
         ApplyCounts counts;
         if (isolation == Isolation::kBatch) {
             INSTEP_TRY_ASSIGN(counts, handle(transaction, free));
@@ -257,16 +263,27 @@ private:
         return handler_.apply(transaction, events_of(deliveries));
     }
 
-    /// Parks what is malformed or stands behind a parked event; returns the rest.
-    Result<Deliveries> set_aside_parked(Transaction& transaction, Timestamp now) {
-        Deliveries free;
-        free.reserve(pending_.size());
+    [[nodiscard]] Deliveries all_pending() const {
+        Deliveries all;
+        all.reserve(pending_.size());
         for (const Delivery& delivery : pending_) {
-            if (delivery.malformed || (!parking_.empty() && parking_.holds(delivery.event.key))) {
-                INSTEP_TRY(parking_.park(transaction, delivery, now));
+            all.push_back(&delivery);
+        }
+        return all;
+    }
+
+    /// Parks what is malformed or stands behind a parked event; returns the rest. Asked again
+    /// for each piece of a batch, since a key may have failed in an earlier one.
+    Result<Deliveries> set_aside_parked(Transaction& transaction, const Deliveries& deliveries,
+                                        Timestamp now) {
+        Deliveries free;
+        free.reserve(deliveries.size());
+        for (const Delivery* delivery : deliveries) {
+            if (delivery->malformed || parking_.holds(delivery->event.key)) {
+                INSTEP_TRY(parking_.park(transaction, *delivery, now));
                 INSTEP_FAIL_POINT("consumer.after_park");
             } else {
-                free.push_back(&delivery);
+                free.push_back(delivery);
             }
         }
         return free;
@@ -275,7 +292,8 @@ private:
     Result<ApplyCounts> isolate(Transaction& transaction, const Deliveries& deliveries,
                                 Timestamp now) {
         ApplyCounts counts;
-        for (const Deliveries& lane : split_into_lanes(deliveries, options_.lanes)) {
+        for (const Deliveries& piece : split_into_lanes(deliveries, options_.lanes)) {
+            INSTEP_TRY_ASSIGN(const Deliveries lane, set_aside_parked(transaction, piece, now));
             INSTEP_TRY(transaction.set_savepoint());
             auto applied = handle(transaction, lane);
             if (!applied) {
@@ -418,6 +436,9 @@ private:
     Logger& logger_;
     Parking parking_;
     std::map<std::uint32_t, HeldPartition> held_;
+
+    /// What is parked in the database is what parking_ has in memory.
+    bool parking_known_ = true;
 
     /// Received, not yet acknowledged; kept over failures so that order is kept too.
     std::vector<Delivery> pending_;

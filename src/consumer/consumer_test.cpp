@@ -30,6 +30,13 @@ public:
             if (target_down) {
                 return fail(ErrorCode::kUnavailable, "the target is down");
             }
+            if (failing_once == event->id || failing_once == event->key) {
+                // The batch, the lane and the event alone fail; whoever comes later goes through.
+                if (failing_once == event->key) {
+                    failing_once = event->id;
+                }
+                return fail(ErrorCode::kRejected, "event " + event->id + " is poison");
+            }
             if (failing_keys.contains(event->key)) {
                 return fail(ErrorCode::kRejected, "key " + event->key + " is poison");
             }
@@ -42,6 +49,9 @@ public:
     }
 
     std::set<std::string> failing_keys;
+
+    /// A key whose next event fails, alone, until the test clears this.
+    std::string failing_once;
     bool target_down = false;
     int calls = 0;
 };
@@ -83,6 +93,18 @@ protected:
             events.push_back(event);
         }
         EXPECT_EQ(publisher->publish({"shop.order", 0, events, 1}).durable, events.size());
+    }
+
+    /// An event that speaks of a whole key range.
+    void publish_barrier() {
+        Event event;
+        event.key = "scan";
+        event.id = "scan";
+        event.source = "shop";
+        event.type = "order.copied";
+        event.operation = Operation::kChunk;
+        event.version = {1, ++version, 0};
+        EXPECT_EQ(publisher->publish({"shop.order", 0, {&event, 1}, 1}).durable, 1U);
     }
 
     [[nodiscard]] std::vector<std::string> effects(std::string_view key = "") const {
@@ -216,6 +238,19 @@ TEST_F(ConsumerTest, AMemberThatWasReplacedCommitsNothing) {
     (void)consumer->run_once();
     (void)consumer->run_once();
     EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_F(ConsumerTest, AKeyThatFailedBeforeABarrierWaitsBehindIt) {
+    handler.failing_once = "b";
+    publish({"b"});
+    publish_barrier();
+    publish({"b"});
+    EXPECT_EQ(consumer->run_once().value_or(0), 3U);
+    EXPECT_THAT(effects("b"), IsEmpty()) << "b2 overtook b1";
+    handler.failing_once.clear();
+    system.clock.advance(2s);
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects("b"), ElementsAre("b1", "b2"));
 }
 
 TEST_F(ConsumerTest, CountsWhatItDid) {

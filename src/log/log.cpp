@@ -53,12 +53,14 @@ Result<std::uint32_t> begin_epoch(Transaction& transaction, std::uint32_t at_lea
 }
 
 Result<std::uint64_t> trim_log(Transaction& transaction, Timestamp before, std::uint32_t rows_max) {
-    // Without a cursor nobody has read anything yet, so nothing may go.
+    // A partition without a cursor has not been read at all, so nothing may go.
     INSTEP_TRY_ASSIGN(
         const std::int64_t trimmed,
         transaction.execute("DELETE FROM instep_log WHERE seq IN ("
                             "  SELECT seq FROM instep_log"
-                            "  WHERE seq <= (SELECT min(seq) FROM instep_cursor) AND time_us < $1"
+                            "  WHERE seq <= (SELECT min(seq) FROM instep_cursor) AND NOT EXISTS ("
+                            "    SELECT 1 FROM instep_cursor GROUP BY reader "
+                            "    HAVING count(*) < max(partitions)) AND time_us < $1"
                             "    AND stream IS NULL ORDER BY seq LIMIT $2)",
                             {static_cast<std::int64_t>(before.time_since_epoch().count()),
                              static_cast<std::int64_t>(rows_max)}));

@@ -132,6 +132,14 @@ TEST_F(LogTest, TrimsOnlyWhatEveryReaderHasPassed) {
     EXPECT_EQ(value_of(*system.owner, "SELECT group_concat(key) FROM instep_log"), "s");
 }
 
+TEST_F(LogTest, TrimsNothingThatAPartitionHasNeverLookedAt) {
+    ASSERT_TRUE(append_committed({opened("a"), opened("b")}));
+    system.owner_sql("INSERT INTO instep_cursor VALUES ('relay', 0, 2, 2, 0)");
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
+    EXPECT_EQ(trim_log(*transaction, system.clock.now() + std::chrono::hours(1), 10).value_or(9),
+              0U);
+}
+
 TEST_F(LogTest, PlainSqlAppendsToo) {
     system.owner_sql(
         "INSERT INTO instep_log (topic, key, type, data) VALUES ('iam.note', 'k', 'note.taken', "

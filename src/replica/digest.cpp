@@ -80,7 +80,7 @@ private:
             differences.emplace(text, "stray");
         }
         if (!differences.empty() && purpose_ == VerificationPurpose::kRepair) {
-            INSTEP_TRY(age_newer_rows());
+            INSTEP_TRY(age_newer_rows(differences));
             INSTEP_TRY_ASSIGN(repair,
                               ask(ScanKind::kRows, 'r', digest_.header.after, digest_.header.to));
         }
@@ -94,19 +94,20 @@ private:
         return {};
     }
 
-    /// At this place in the order no row can rightly be newer than the digest. One that says
-    /// so was tampered with, and must not keep the repair out.
-    Result<void> age_newer_rows() {
-        ValueArena arena;
-        INSTEP_TRY_ASSIGN(Row parameters,
-                          json_.read_bounds(digest_.header.after, digest_.header.to, arena));
+    /// At this place in the order no row of this partition can rightly be newer than the digest.
+    /// One that says so was tampered with, and must not keep the repair out.
+    Result<void> age_newer_rows(const std::map<std::string, std::string_view>& differences) {
         const std::string version = to_bytes(event_.version);
-        parameters.emplace_back(BlobView{version});
-        INSTEP_TRY(transaction_.execute(
-            table_.age() +
-                table_.where_range(digest_.header.after, digest_.header.to,
-                                   fmt::format("{} > ${}", kVersionColumn, parameters.size())),
-            parameters));
+        ValueArena arena;
+        for (const auto& [text, kind] : differences) {
+            const auto local = local_keys_.find(text);
+            if (local == local_keys_.end()) {
+                continue;
+            }
+            INSTEP_TRY_ASSIGN(Row parameters, json_.read_array(local->second, arena));
+            parameters.emplace_back(BlobView{version});
+            INSTEP_TRY(transaction_.execute(table_.age(), parameters));
+        }
         return {};
     }
 
@@ -178,7 +179,9 @@ private:
             after, to, [&](std::span<const ValueView> key, std::span<const ValueView> values) {
                 RowSetHash hash;
                 hash.add(values);
-                hashes.emplace(key_text(key), hash.hex());
+                const std::string text = key_text(key);
+                local_keys_.emplace(text, to_json_array(key));
+                hashes.emplace(text, hash.hex());
             }));
         return hashes;
     }
@@ -190,6 +193,9 @@ private:
     const Digest& digest_;
     const VerificationPurpose purpose_;
     JsonRows& json_;
+
+    /// The keys that hash_keys() met, as JSON arrays, by their text.
+    std::map<std::string, std::string> local_keys_;
 };
 
 }  // namespace

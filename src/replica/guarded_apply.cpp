@@ -144,12 +144,15 @@ Result<ApplyCounts> GuardedApply::apply_events(Transaction& transaction, const R
         INSTEP_TRY(stage(table, *events[newest], newest));
     }
     const std::string& upsert = tombstones_exist_ ? table.upsert() : table.upsert_untombed();
-    INSTEP_TRY_ASSIGN(const ApplyCounts upserted,
-                      write(transaction, table, upsert, upserts_, events));
+    const auto upserted = write(transaction, table, upsert, upserts_, events);
+    if (!upserted && upserted.error().code == ErrorCode::kRejected) {
+        return apply_unless_old(transaction, table, events, upserted.error());
+    }
+    INSTEP_TRY(upserted);
     INSTEP_FAIL_POINT("replica.after_upserts");
     INSTEP_TRY_ASSIGN(const ApplyCounts deleted, write_deletes(transaction, table, events));
     INSTEP_FAIL_POINT("replica.after_deletes");
-    counts += upserted;
+    counts += *upserted;
     counts += deleted;
     for (const std::size_t newest : partial_) {
         INSTEP_TRY_ASSIGN(const ApplyCounts written,
@@ -250,25 +253,50 @@ Result<bool> GuardedApply::upsert_present(Transaction& transaction, const Replic
     return changed > 0;
 }
 
+/// A constraint is asked before the guard is. What is older than what stands there would have
+/// been ignored, so it must not fail either.
+Result<ApplyCounts> GuardedApply::apply_unless_old(Transaction& transaction,
+                                                   const ReplicaTable& table,
+                                                   std::span<const Event* const> events,
+                                                   const Error& rejection) {
+    std::vector<const Event*> fresh;
+    for (const Event* event : events) {
+        INSTEP_TRY_ASSIGN(const std::string standing, standing_version(transaction, table, *event));
+        if (standing < to_bytes(event->version)) {
+            fresh.push_back(event);
+        }
+    }
+    if (fresh.size() == events.size()) {
+        return std::unexpected(rejection);
+    }
+    INSTEP_TRY_ASSIGN(ApplyCounts counts, apply_events(transaction, table, fresh));
+    counts.stale_ignored += events.size() - fresh.size();
+    return counts;
+}
+
 /// Tells why the guard said no: the same version is there, as a row or as a tombstone, or a
 /// newer one is.
 Result<bool> GuardedApply::is_duplicate(Transaction& transaction, const ReplicaTable& table,
                                         const Event& event) {
+    INSTEP_TRY_ASSIGN(const std::string standing, standing_version(transaction, table, event));
+    return standing == to_bytes(event.version);
+}
+
+/// The newest version of the event's row, standing or buried, as bytes; empty for none.
+Result<std::string> GuardedApply::standing_version(Transaction& transaction,
+                                                   const ReplicaTable& table, const Event& event) {
     INSTEP_TRY(json_.read_object(event.data, table.source_columns(), arena_, row_, present_));
     INSTEP_TRY_ASSIGN(const auto key, key_of(table));
-    const std::string version = to_bytes(event.version);
     INSTEP_TRY_ASSIGN(auto row, transaction.query(table.version_of(), key));
-    INSTEP_TRY_ASSIGN(const bool standing, row->next());
-    if (standing && row->blob(0) == version) {
-        return true;
-    }
+    INSTEP_TRY_ASSIGN(const bool stands, row->next());
+    std::string version(stands ? row->blob(0) : "");
     const std::string text = key_text(key);
     INSTEP_TRY_ASSIGN(auto tombstone,
                       transaction.query("SELECT version FROM instep_tombstone "
                                         "WHERE replica = $1 AND key = $2",
                                         {table.replica_id(), std::string_view(text)}));
     INSTEP_TRY_ASSIGN(const bool buried, tombstone->next());
-    return buried && tombstone->blob(0) == version;
+    return buried ? std::max(version, std::string(tombstone->blob(0))) : version;
 }
 
 Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(

@@ -63,6 +63,11 @@ private:
                                       std::span<const Event* const> events, std::size_t newest);
     Result<bool> upsert_present(Transaction& transaction, const ReplicaTable& table,
                                 const Event& event);
+    Result<ApplyCounts> apply_unless_old(Transaction& transaction, const ReplicaTable& table,
+                                         std::span<const Event* const> events,
+                                         const Error& rejection);
+    Result<std::string> standing_version(Transaction& transaction, const ReplicaTable& table,
+                                         const Event& event);
     Result<bool> is_duplicate(Transaction& transaction, const ReplicaTable& table,
                               const Event& event);
     [[nodiscard]] std::vector<std::size_t> newest_by_key() const;

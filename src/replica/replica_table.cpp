@@ -101,7 +101,9 @@ void ReplicaTable::write_sql() {
     upsert_untombed_ = upsert_sql(all, Tombstones::kKnownAbsent, "<");
     restore_ = upsert_sql(all, Tombstones::kHeeded, "<=");
     restore_untombed_ = upsert_sql(all, Tombstones::kKnownAbsent, "<=");
-    age_ = fmt::format("UPDATE {} SET {} = x'00000000000000000000000000000000'", table_, version);
+    age_ =
+        fmt::format("UPDATE {} SET {} = x'00000000000000000000000000000000' WHERE {} AND {} > ${}",
+                    table_, version, key_equals(keys, 1), version, key_count + 1);
     bury_ = fmt::format(
         "INSERT INTO instep_tombstone (replica, key, version, removed_us) SELECT {0}, ${3}, ${2}, "
         "${4} WHERE NOT EXISTS (SELECT 1 FROM {1} WHERE {5} AND {6} >= ${2}) "

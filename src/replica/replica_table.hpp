@@ -60,7 +60,7 @@ public:
     /// The same, also for a row of this very version.
     [[nodiscard]] const std::string& remove_as_old() const { return remove_as_old_; }
 
-    /// Begins an UPDATE that makes rows as old as can be; a WHERE clause must follow.
+    /// Parameters: the key columns, a version. Makes a newer row as old as can be.
     [[nodiscard]] const std::string& age() const { return age_; }
 
     /// Parameters: the key columns. The row's version.

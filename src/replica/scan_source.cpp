@@ -60,14 +60,21 @@ std::vector<std::string> columns_of(const ScanRequest& request, const Contract& 
     return names;
 }
 
+/// Rises from chunk to chunk, also when one is read again under a newer snapshot: then it is
+/// another chunk, which may end elsewhere.
+std::uint64_t number_of(const OpenScan& scan, const Version& as_of) {
+    constexpr unsigned kChunksBits = 20;
+    return (as_of.batch << kChunksBits) + scan.chunks_sent + 1;
+}
+
 /// Writes the JSON of one chunk or digest.
 class ChunkWriter {
 public:
-    ChunkWriter(const OpenScan& scan, Partition partition) {
+    ChunkWriter(const OpenScan& scan, Partition partition, const Version& as_of) {
         text_ = "{\"scan\":";
         append_json_string(text_, scan.request.id);
         text_ += fmt::format(",\"partition\":{},\"partitions\":{},\"number\":{}", partition.index,
-                             partition.count, scan.chunks_sent + 1);
+                             partition.count, number_of(scan, as_of));
     }
 
     void member(std::string_view name, std::string_view text) {
@@ -121,10 +128,10 @@ public:
         std::vector<TopicEvent> chunks(1);
         chunks[0].topic = fmt::format("{}.{}", service_, scan->request.entity);
         if (error.empty()) {
-            INSTEP_TRY_ASSIGN(chunks[0].event.data, read_rows(snapshot, *scan, *contract));
+            INSTEP_TRY_ASSIGN(chunks[0].event.data, read_rows(snapshot, *scan, *contract, as_of));
         } else {
             reading_->last = true;
-            chunks[0].event.data = refusal(*scan, error);
+            chunks[0].event.data = refusal(*scan, error, as_of);
         }
         INSTEP_FAIL_POINT("scan.after_read");
         address(chunks[0].event, *scan, as_of);
@@ -195,8 +202,9 @@ private:
         event.extensions.emplace_back("consumer", scan.request.consumer);
     }
 
-    std::string refusal(const OpenScan& scan, const std::string& error) const {
-        ChunkWriter chunk(scan, Partition{0, 1});
+    std::string refusal(const OpenScan& scan, const std::string& error,
+                        const Version& as_of) const {
+        ChunkWriter chunk(scan, Partition{0, 1}, as_of);
         chunk.raw("last", "true");
         chunk.member("refused", error);
         chunk.raw("rows", "[]");
@@ -204,7 +212,7 @@ private:
     }
 
     Result<std::string> read_rows(Transaction& snapshot, const OpenScan& scan,
-                                  const Contract& contract) {
+                                  const Contract& contract, const Version& as_of) {
         const std::vector<std::string> columns = columns_of(scan.request, contract);
         INSTEP_TRY_ASSIGN(auto rows, open_range(snapshot, scan, contract, columns));
         std::string content;
@@ -226,7 +234,7 @@ private:
         if (reading_->last) {
             reading_->to = scan.request.to;
         }
-        ChunkWriter chunk(scan, partition_);
+        ChunkWriter chunk(scan, partition_, as_of);
         chunk.raw("after", scan.after_key);
         chunk.raw("to", reading_->to);
         chunk.raw("last", reading_->last ? "true" : "false");

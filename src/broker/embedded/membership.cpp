@@ -109,6 +109,7 @@ Result<Membership::Plan> Membership::plan(Transaction& transaction) {
                           {identity_.subscription, std::string_view(identity_.topic)}));
     Plan plan;
     std::vector<Held> free;
+    std::vector<Held> inherited;
     std::size_t partitions = 0;
     while (true) {
         INSTEP_TRY_ASSIGN(const bool found, row->next());
@@ -124,20 +125,33 @@ Result<Membership::Plan> Membership::plan(Transaction& transaction) {
             plan.held.push_back(*own);
         } else if (is_own || row->is_null(4)) {
             // Own name, another epoch: an earlier process of this name took it.
-            free.push_back({.slot = row->integer(0),
+            (is_own ? inherited : free)
+                .push_back({.slot = row->integer(0),
                             .partition = partition,
-                            .epoch = epoch + 1,
+                            .epoch = epoch,
                             .acknowledged = acknowledged,
                             .read = acknowledged});
         }
     }
     INSTEP_TRY_ASSIGN(const std::size_t fair, fair_count(transaction, partitions));
     plan.given_up = split_surplus(plan.held, fair);
-    for (const Held& partition : free) {
-        if (plan.held.size() < fair) {
+    const auto take_if_fair = [&](Held partition) {
+        const bool takes = plan.held.size() < fair;
+        if (takes) {
+            ++partition.epoch;
             plan.held.push_back(partition);
             plan.taken.push_back(partition);
         }
+        return takes;
+    };
+    // Nobody else takes what stands under a living member's name.
+    for (const Held& partition : inherited) {
+        if (!take_if_fair(partition)) {
+            plan.given_up.push_back(partition);
+        }
+    }
+    for (const Held& partition : free) {
+        take_if_fair(partition);
     }
     std::ranges::sort(plan.held, {}, &Held::partition);
     return plan;
