@@ -42,7 +42,13 @@ public:
 
     Result<ApplyCounts> apply(Transaction& transaction, std::span<const Event* const> events) {
         INSTEP_TRY_ASSIGN(ReplicaRow row, replica_row(transaction, definition_));
-        INSTEP_TRY(bind(row, transaction.dialect()));
+        if (auto bound = bind(row, transaction.dialect()); !bound) {
+            if (bound.error().code != ErrorCode::kSchemaMismatch) {
+                return std::unexpected(std::move(bound).error());
+            }
+            // Columns were mapped that this contract lacks. The backfill brings one that has them.
+            table_.reset();
+        }
         ApplyCounts counts;
         for (std::size_t i = 0; i < events.size();) {
             const Event& event = *events[i];
@@ -228,6 +234,10 @@ private:
         if (!first && header.scan != row.backfill) {
             return Fit::kLeavesGaps;
         }
+        if (header.scan != row.backfill &&
+            !ReplicaTable::bind(definition_, contract, row.id, transaction.dialect())) {
+            return Fit::kOutdated;
+        }
         INSTEP_TRY(adopt_contract(transaction, row, header.contract, epoch));
         INSTEP_TRY_ASSIGN(const bool begun, is_answered(transaction, header.scan));
         return !first && begun ? Fit::kLeavesGaps : Fit::kWhole;
@@ -308,12 +318,19 @@ Result<ApplyCounts> ReplicaHandler::apply(Transaction& transaction,
 Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
                                                const ReplicaDefinition& definition,
                                                const Contract* contract) {
-    if (contract == nullptr) {
-        return std::vector<SchemaChange>{};
+    std::vector<SchemaChange> changes;
+    if (contract != nullptr) {
+        INSTEP_TRY_ASSIGN(const ReplicaTable table,
+                          ReplicaTable::bind(definition, *contract, 0, connection.dialect()));
+        INSTEP_TRY_ASSIGN(changes, table.missing(connection));
     }
-    INSTEP_TRY_ASSIGN(const ReplicaTable table,
-                      ReplicaTable::bind(definition, *contract, 0, connection.dialect()));
-    return table.missing(connection);
+    INSTEP_TRY_ASSIGN(const auto remapped, find_remapped(connection, definition));
+    if (remapped) {
+        changes.push_back(
+            {fmt::format("fill replica {} again, its columns are others now", definition.table),
+             fmt::format("UPDATE instep_replica SET state = 'new' WHERE id = {}", *remapped)});
+    }
+    return changes;
 }
 
 }  // namespace instep

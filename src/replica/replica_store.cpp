@@ -66,7 +66,7 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
                             {table, std::string_view(definition.topic)}));
     INSTEP_TRY_ASSIGN(auto rows,
                       transaction.query("SELECT id, state, contract, epoch, backfill, topic, "
-                                        "contract_epoch, passed, columns "
+                                        "contract_epoch, passed "
                                         "FROM instep_replica WHERE table_name = $1",
                                         {table}));
     INSTEP_TRY(rows->next());
@@ -85,8 +85,23 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
     row.backfill = rows->text(4);
     row.contract_epoch = static_cast<std::uint32_t>(rows->integer(6));
     row.passed = rows->blob(7);
-    row.columns = rows->text(8);
     return row;
+}
+
+Result<std::optional<std::int64_t>> find_remapped(Connection& connection,
+                                                  const ReplicaDefinition& definition) {
+    const std::string columns = mapping_of(definition);
+    auto rows = connection.query(
+        "SELECT id FROM instep_replica WHERE table_name = $1 AND state <> 'new' "
+        "AND columns <> $2",
+        std::initializer_list<ValueView>{std::string_view(definition.table),
+                                         std::string_view(columns)});
+    if (!rows && rows.error().code == ErrorCode::kNotFound) {
+        return std::nullopt;
+    }
+    INSTEP_TRY(rows);
+    INSTEP_TRY_ASSIGN(const bool found, (*rows)->next());
+    return found ? std::optional((*rows)->integer(0)) : std::nullopt;
 }
 
 Result<void> send_scan_request(Transaction& transaction, const ReplicaDefinition& definition,
@@ -164,7 +179,7 @@ Result<std::optional<std::string>> ensure_filled(Transaction& transaction,
                                                  const ReplicaDefinition& definition,
                                                  Random& random) {
     INSTEP_TRY_ASSIGN(const ReplicaRow row, replica_row(transaction, definition));
-    if (row.state != ReplicaState::kNew && row.columns == mapping_of(definition)) {
+    if (row.state != ReplicaState::kNew) {
         return std::nullopt;
     }
     INSTEP_TRY_ASSIGN(std::string id, begin_backfill(transaction, definition, row.id, random));

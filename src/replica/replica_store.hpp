@@ -8,6 +8,7 @@
 #include "json_rows.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,9 +31,6 @@ struct ReplicaRow {
     /// The owner's epoch that the rows are of; 0 before the first event.
     std::uint32_t epoch = 0;
     std::string backfill;
-
-    /// The mapping that the backfill was asked for with.
-    std::string columns;
 };
 
 std::int64_t micros(Timestamp time);
@@ -41,6 +39,10 @@ Result<ReplicaState> parse_replica_state(std::string_view text);
 
 /// Makes the row if the replica is new. Errors: kConflict if the table follows another topic.
 Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition& definition);
+
+/// The replica's id, if it was last asked for with another mapping of columns.
+Result<std::optional<std::int64_t>> find_remapped(Connection& connection,
+                                                  const ReplicaDefinition& definition);
 
 /// Appends the request to this service's log.
 Result<void> send_scan_request(Transaction& transaction, const ReplicaDefinition& definition,

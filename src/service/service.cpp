@@ -15,7 +15,8 @@ namespace instep {
 
 namespace {
 
-/// Errors: kSchemaMismatch if `apply` has something to do for what the service publishes.
+/// Errors: kSchemaMismatch if `apply` has something to do for what the service publishes, or
+/// for a replica whose columns are mapped otherwise now.
 Result<void> check_in_force(Connection& connection, const ServiceConfig& config) {
     INSTEP_TRY_ASSIGN(const std::uint32_t level, migration_level(connection));
     const std::size_t newest = service_migrations(connection.dialect()).size();
@@ -26,7 +27,11 @@ Result<void> check_in_force(Connection& connection, const ServiceConfig& config)
                                 config.name, level, newest,
                                 level < newest ? "run `instep apply`" : "use a newer program"));
     }
-    INSTEP_TRY_ASSIGN(const auto changes, plan_capture(connection, config.name, config.publish));
+    INSTEP_TRY_ASSIGN(auto changes, plan_capture(connection, config.name, config.publish));
+    for (const ReplicaDefinition& replica : config.replicas) {
+        INSTEP_TRY_ASSIGN(const auto remapped, plan_replica(connection, replica, nullptr));
+        changes.insert(changes.end(), remapped.begin(), remapped.end());
+    }
     if (!changes.empty()) {
         return fail(ErrorCode::kSchemaMismatch,
                     fmt::format("what {} says of service {} is not in force ({}); run `instep "

@@ -360,6 +360,19 @@ TEST_F(ServiceTest, DoesNotRunBeforeItsFileIsInForce) {
     EXPECT_THAT(other.error().message, HasSubstr("change the contract of user"));
 }
 
+TEST_F(ServiceTest, DoesNotRunAReplicaBeforeItsNewColumnsAreApplied) {
+    start("iam");
+    start("billing");
+    settle();
+    stop("billing");
+    ServiceConfig changed = config("billing");
+    changed.replicas[0].columns = {{"id", "id"}, {"username", "name"}};
+    const auto service = Service::create(changed, {clock_, random_, logger_, *brokers_, "p1"});
+    ASSERT_FALSE(service);
+    EXPECT_EQ(service.error().code, ErrorCode::kSchemaMismatch);
+    EXPECT_THAT(service.error().message, HasSubstr("fill replica lookup_users again"));
+}
+
 TEST_F(ServiceTest, ShowsAFlowThatFailsAndGoesOnWhenItCan) {
     start("iam");
     Service& billing = start("billing");

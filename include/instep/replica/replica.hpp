@@ -100,14 +100,15 @@ private:
 
 /// What has to change in the local database for this replica: the version column that an
 /// existing table lacks, or the whole table when the owner's contract is known (`contract`
-/// may be null). Changes nothing. Errors: kSchemaMismatch if an existing table lacks a mapped
+/// may be null); and that it is new again when its mapping of columns is another. Changes
+/// nothing. Errors: kSchemaMismatch if an existing table lacks a mapped
 /// column or has another key; those of Connection.
 Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
                                                const ReplicaDefinition& definition,
                                                const Contract* contract);
 
-/// Records the replica and, if it or its mapping of columns is new, asks the owner to fill it.
-/// Idempotent. Returns the backfill's id if one was asked for.
+/// Records the replica and, if it is new, asks the owner to fill it. Idempotent. Returns the
+/// backfill's id if one was asked for.
 Result<std::optional<std::string>> ensure_filled(Transaction& transaction,
                                                  const ReplicaDefinition& definition,
                                                  Random& random);
