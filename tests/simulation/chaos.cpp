@@ -31,8 +31,7 @@ Result<void> Chaos::enter_call() {
     INSTEP_TRY(enter_step());
     if (strikes(&Faults::pause)) {
         scheduler_.trace("pause", "", "");
-        if (!scheduler_.sleep(kPauseMin +
-                              std::chrono::milliseconds{random_.below(kPauseRangeMs)})) {
+        if (!scheduler_.rest(kPauseMin + std::chrono::milliseconds{random_.below(kPauseRangeMs)})) {
             return dead();
         }
     }

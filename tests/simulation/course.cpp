@@ -80,7 +80,7 @@ Result<void> Course::subscribe() {
 
 void Course::strike() {
     environment_.chaos.begin(environment_.options.faults);
-    environment_.scheduler.sleep(environment_.options.faulty_for);
+    environment_.scheduler.rest(environment_.options.faulty_for);
     environment_.chaos.end();
     environment_.scheduler.trace("healed", "", "");
     environment_.transactions_left = 0;
@@ -134,7 +134,7 @@ bool Course::converge(std::string_view phase) {
             environment_.findings.report(fmt::format("no convergence {}: {}", phase, lag));
             return false;
         }
-        environment_.scheduler.sleep(kLook);
+        environment_.scheduler.rest(kLook);
         lag = describe_lag();
     }
     environment_.scheduler.trace("converged", phase, "");

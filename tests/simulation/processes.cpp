@@ -3,7 +3,6 @@
 #include "instep/consumer/consumer.hpp"
 #include "instep/relay/relay.hpp"
 #include "instep/replica/scan.hpp"
-#include "instep/replica/verification.hpp"
 
 #include <fmt/format.h>
 
@@ -12,120 +11,6 @@
 namespace instep::simulation {
 
 namespace {
-
-class WriterProcess final : public Process {
-public:
-    explicit WriterProcess(Environment& environment) : environment_(environment) {}
-
-    Result<void> start() override {
-        INSTEP_TRY_ASSIGN(
-            ports_, ProcessPorts::open(environment_, Role::kWriter, *environment_.source, nullptr));
-        INSTEP_TRY_ASSIGN(connection_, ports_->database().connect());
-        return {};
-    }
-
-    Result<std::uint64_t> work() override {
-        if (environment_.transactions_left == 0) {
-            return 0;
-        }
-        --environment_.transactions_left;
-        {
-            const Writing writing(environment_);
-            INSTEP_TRY(write_transaction());
-        }
-        const Options& options = environment_.options;
-        const auto mean = std::chrono::microseconds{options.faulty_for} / options.transactions;
-        environment_.scheduler.sleep(
-            std::chrono::microseconds{draw(2 * static_cast<std::uint64_t>(mean.count()))});
-        return 1;
-    }
-
-private:
-    /// Until it ends, however it ends, the writers are not done.
-    class Writing {
-    public:
-        explicit Writing(Environment& environment) : environment_(environment) {
-            ++environment_.transactions_open;
-        }
-        Writing(const Writing&) = delete;
-        Writing& operator=(const Writing&) = delete;
-        ~Writing() { --environment_.transactions_open; }
-
-    private:
-        Environment& environment_;
-    };
-
-    std::uint64_t draw(std::uint64_t bound) { return environment_.random.below(bound); }
-
-    Result<void> write_transaction() {
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
-        const std::uint64_t statements = 1 + draw(environment_.options.statements_max);
-        for (std::uint64_t i = 0; i < statements; ++i) {
-            INSTEP_TRY(write(transaction));
-        }
-        if (environment_.bug != nullptr && environment_.bug->before_commit) {
-            INSTEP_TRY_ASSIGN(auto publisher, ports_->broker().publisher());
-            environment_.bug->before_commit(transaction, *publisher);
-        }
-        if (environment_.random.unit() < environment_.options.rollback) {
-            return {};
-        }
-        return transaction.commit();
-    }
-
-    std::string new_value() {
-        return environment_.random.unit() < environment_.poison
-                   ? std::string(kPoison)
-                   : fmt::format("v{}", ++environment_.values_written);
-    }
-
-    /// A hot key, a cold one now and then.
-    Result<void> write(Transaction& transaction) {
-        const std::string key = environment_.key(1 + draw(environment_.options.keys));
-        const std::string value = new_value();
-        const std::string secret = fmt::format("{}-{}", kPrivateMark, value);
-        const ValueView amount =
-            draw(4) == 0 ? ValueView{kNull} : ValueView{static_cast<std::int64_t>(draw(100))};
-        switch (draw(8)) {
-            case 0:
-            case 1:
-            case 2:
-                return run(transaction,
-                           "INSERT INTO users (id, name, amount, secret) VALUES ($1, $2, $3, $4) "
-                           "ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
-                           "amount = excluded.amount",
-                           {std::string_view(key), std::string_view(value), amount,
-                            std::string_view(secret)});
-            case 3:
-            case 4:
-                return run(transaction, "UPDATE users SET name = $2 WHERE id = $1",
-                           {std::string_view(key), std::string_view(value)});
-            case 5:
-                return run(transaction, "UPDATE users SET secret = $2 WHERE id = $1",
-                           {std::string_view(key), std::string_view(secret)});
-            case 6: {
-                const std::string other = environment_.key(1 + draw(environment_.options.keys));
-                return run(transaction,
-                           "UPDATE users SET id = $2 WHERE id = $1 AND NOT EXISTS "
-                           "(SELECT 1 FROM users WHERE id = $2)",
-                           {std::string_view(key), std::string_view(other)});
-            }
-            default:
-                return run(transaction, "DELETE FROM users WHERE id = $1", {std::string_view(key)});
-        }
-    }
-
-    static Result<void> run(Transaction& transaction, std::string_view sql,
-                            std::initializer_list<ValueView> parameters) {
-        INSTEP_TRY(transaction.execute(sql, parameters));
-        return {};
-    }
-
-    Environment& environment_;
-    std::unique_ptr<ProcessPorts> ports_;
-    std::unique_ptr<Connection> connection_;
-};
 
 class RelayProcess final : public Process {
 public:
@@ -160,10 +45,14 @@ public:
     }
 
     Result<std::uint64_t> work() override {
-        std::uint64_t done = 0;
+        Result<std::uint64_t> done = 0;
         for (const auto& relay : relays_) {
-            INSTEP_TRY_ASSIGN(const std::uint64_t confirmed, relay->run_once());
-            done += confirmed;
+            const auto confirmed = relay->run_once();
+            if (!confirmed) {
+                done = confirmed;
+            } else if (done) {
+                *done += *confirmed;
+            }
         }
         return done;
     }
@@ -321,99 +210,7 @@ private:
     std::unique_ptr<Relay> relay_;
 };
 
-class OperatorProcess final : public Process {
-public:
-    explicit OperatorProcess(Environment& environment) : environment_(environment) {}
-
-    Result<void> start() override {
-        INSTEP_TRY_ASSIGN(ports_, ProcessPorts::open(environment_, Role::kOperator,
-                                                     *environment_.source, nullptr));
-        return {};
-    }
-
-    Result<std::uint64_t> work() override {
-        environment_.scheduler.sleep(std::chrono::milliseconds{environment_.random.below(
-            2 * static_cast<std::uint64_t>(environment_.options.operations_every.count()))});
-        if (!environment_.operating) {
-            return 0;
-        }
-        ReplicaSite& site =
-            *environment_.sites[environment_.random.below(environment_.sites.size())];
-        switch (environment_.random.below(10)) {
-            case 0:
-            case 1:
-                return in_transaction(*site.database, [&](Transaction& transaction) {
-                    return without_value(
-                        request_backfill(transaction, site.definition, environment_.random));
-                });
-            case 2:
-            case 3:
-            case 4:
-                return verify(site, VerificationPurpose::kVerify);
-            case 5:
-                return verify(site, VerificationPurpose::kRepair);
-            case 6:
-                return in_transaction(*environment_.source, [&](Transaction& transaction) {
-                    return without_value(
-                        trim_log(transaction, environment_.scheduler.clock().now(), 1000));
-                });
-            case 7:
-                return ports_->broker().trim(environment_.scheduler.clock().now());
-            case 8:
-                return trim_consumer(site);
-            default:
-                if (environment_.sim_broker) {
-                    environment_.sim_broker->restart();
-                }
-                return 0;
-        }
-    }
-
-private:
-    template <class T>
-    static Result<void> without_value(Result<T> outcome) {
-        INSTEP_TRY(outcome);
-        return {};
-    }
-
-    template <class Run>
-    static Result<std::uint64_t> in_transaction(SimDatabase& database, Run run) {
-        INSTEP_TRY_ASSIGN(auto connection, database.connect({}));
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection, TransactionMode::kWrite));
-        INSTEP_TRY(run(transaction));
-        INSTEP_TRY(transaction.commit());
-        return 1;
-    }
-
-    Result<std::uint64_t> verify(ReplicaSite& site, VerificationPurpose purpose) {
-        return in_transaction(*site.database, [&](Transaction& transaction) {
-            return without_value(
-                request_verification(transaction, site.definition, purpose, environment_.random));
-        });
-    }
-
-    /// What no broker redelivers any more, as an operator would judge: by time.
-    Result<std::uint64_t> trim_consumer(ReplicaSite& site) {
-        const bool early = environment_.bug != nullptr && environment_.bug->trims_too_early;
-        const Timestamp before = environment_.scheduler.clock().now() -
-                                 (early ? std::chrono::seconds{0} : std::chrono::seconds{600});
-        return in_transaction(*site.database, [&](Transaction& transaction) -> Result<void> {
-            INSTEP_TRY(trim_inbox(transaction, before, 1000));
-            INSTEP_TRY(trim_tombstones(transaction, before, 1000));
-            return {};
-        });
-    }
-
-    Environment& environment_;
-    std::unique_ptr<ProcessPorts> ports_;
-};
-
 }  // namespace
-
-std::unique_ptr<Process> make_writer(Environment& environment) {
-    return std::make_unique<WriterProcess>(environment);
-}
 
 std::unique_ptr<Process> make_relay(Environment& environment) {
     return std::make_unique<RelayProcess>(environment);
@@ -429,10 +226,6 @@ std::unique_ptr<Process> make_replica(Environment& environment, ReplicaSite& sit
 
 std::unique_ptr<Process> make_effects_consumer(Environment& environment, ReplicaSite& site) {
     return std::make_unique<EffectsProcess>(environment, site);
-}
-
-std::unique_ptr<Process> make_operator(Environment& environment) {
-    return std::make_unique<OperatorProcess>(environment);
 }
 
 }  // namespace instep::simulation

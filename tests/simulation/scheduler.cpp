@@ -155,7 +155,7 @@ bool Scheduler::wait(microseconds until, const Lock* lock) {
 
 bool Scheduler::yield() { return wait(kNow, nullptr); }
 
-bool Scheduler::sleep(microseconds time) { return wait(clock_.monotonic() + time, nullptr); }
+bool Scheduler::rest(microseconds time) { return wait(clock_.monotonic() + time, nullptr); }
 
 bool Scheduler::revive() {
     current_->dead = ending_;

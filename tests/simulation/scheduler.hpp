@@ -77,7 +77,7 @@ public:
     /// A point at which another fiber may run. False if the caller's process is dead and must
     /// end without touching anything; it throws Crash instead where that can be caught.
     bool yield();
-    bool sleep(std::chrono::microseconds time);
+    bool rest(std::chrono::microseconds time);
 
     /// The current fiber's process dies here.
     [[nodiscard]] bool crash();

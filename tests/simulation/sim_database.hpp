@@ -54,15 +54,16 @@ public:
 private:
     friend class SimConnection;
 
+    struct Close {
+        void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
+    };
+
     void note(std::string_view sql);
     void committed();
 
     std::string name_;
     Chaos& chaos_;
     Lock lock_;
-    struct Close {
-        void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
-    };
     std::unique_ptr<sqlite3, Close> handle_;
     std::unique_ptr<Connection> inner_;
     std::function<void()> observer_;

@@ -4,11 +4,18 @@
 #include "instep/capture/capture.hpp"
 #include "instep/db/schema.hpp"
 #include "instep/db/sqlite/database.hpp"
+#include "tests/simulation/course.hpp"
+#include "tests/simulation/environment.hpp"
+#include "tests/simulation/processes.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <stdexcept>
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
 
 namespace instep::simulation {
 
@@ -16,7 +23,7 @@ namespace {
 
 constexpr std::uint64_t kStepsMax = 3'000'000;
 constexpr std::chrono::milliseconds kIdleMin{5};
-constexpr std::chrono::milliseconds kIdleMax{400};
+constexpr std::chrono::milliseconds kIdleMax{800};
 constexpr std::uint64_t kDownMs = 2000;
 
 using Columns = std::vector<std::pair<std::string, std::string>>;
@@ -305,7 +312,7 @@ private:
 
     bool wait_before_restart() {
         try {
-            scheduler_.sleep(std::chrono::milliseconds{random_.below(kDownMs)});
+            scheduler_.rest(std::chrono::milliseconds{random_.below(kDownMs)});
             return true;
         } catch (const Crash&) {
             return false;
@@ -323,7 +330,7 @@ private:
             scheduler_.trace("round", done ? "" : done.error().message, done ? "ok" : "failed");
             idle = done && *done > 0 ? kIdleMin : std::min(idle * 2, kIdleMax);
             if (!done || *done == 0) {
-                scheduler_.sleep(idle);
+                scheduler_.rest(idle);
             }
             if (environment_.operating && random_.below(200) == 0) {
                 scheduler_.trace("stop", "", "");

@@ -1,17 +1,11 @@
 // One run: everything that a seed decides, from the databases to the verdict.
 #pragma once
 
-#include "tests/simulation/course.hpp"
-#include "tests/simulation/environment.hpp"
-#include "tests/simulation/processes.hpp"
+#include "tests/simulation/planted_bugs.hpp"
+#include "tests/simulation/trace.hpp"
 
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 namespace instep::simulation {
