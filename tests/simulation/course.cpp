@@ -152,7 +152,7 @@ std::string Course::describe_lag() {
     return lag.empty() ? describe_broker_lag() : lag;
 }
 
-std::string Course::describe_service_lag(SimDatabase& database, std::string_view name) {
+std::string Course::describe_service_lag(SimDatabase& database, std::string_view name) const {
     const Still still(database);
     const auto lag = log_lag(database.inspect(), "relay");
     if (!lag || lag->events > 0) {
@@ -267,7 +267,7 @@ void Course::meddle_and_repair(ReplicaSite& site) {
                 ? fmt::format("DELETE FROM {} WHERE id = '{}'", site.definition.table, key)
                 : fmt::format("UPDATE {} SET name = 'meddled' WHERE id = '{}'",
                               site.definition.table, key);
-        static_cast<void>(site.database->inspect().execute(change, {}));
+        site.database->meddle(change);
         meddled = before == site.replica->rows() ? 0 : 1;
     }
     verifications_ = {verify(site, VerificationPurpose::kRepair)};

@@ -34,7 +34,7 @@ private:
     bool converge(std::string_view phase);
     std::string describe_lag();
     std::string describe_lag(ReplicaSite& site);
-    std::string describe_service_lag(SimDatabase& database, std::string_view name);
+    std::string describe_service_lag(SimDatabase& database, std::string_view name) const;
     std::string describe_broker_lag();
     void correct_poison();
     Verification verify(ReplicaSite& site, VerificationPurpose purpose);

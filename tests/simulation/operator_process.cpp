@@ -81,7 +81,7 @@ private:
     }
 
     /// What no broker redelivers any more, as an operator would judge: by time.
-    Result<std::uint64_t> trim_consumer(ReplicaSite& site) {
+    Result<std::uint64_t> trim_consumer(ReplicaSite& site) const {
         const bool early = environment_.bug != nullptr && environment_.bug->trims_too_early;
         const Timestamp before = environment_.scheduler.clock().now() -
                                  (early ? std::chrono::seconds{0} : std::chrono::seconds{600});

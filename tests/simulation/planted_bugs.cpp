@@ -48,18 +48,22 @@ public:
         : PassingPublisher(std::move(inner)), database_(database) {}
 
     PublishOutcome publish(const PublishBatch& batch) override {
-        if (auto connection = database_.connect()) {
-            const auto end = static_cast<std::int64_t>(batch.events.back().version.batch);
-            static_cast<void>(
-                (*connection)
-                    ->execute(
-                        "UPDATE instep_cursor SET seq = $1 WHERE partition = $2 AND seq < $1",
-                        std::initializer_list<ValueView>{end, std::int64_t{batch.partition}}));
+        if (auto moved = move_cursor(batch); !moved) {
+            return {.durable = 0, .failure = moved.error()};
         }
         return PassingPublisher::publish(batch);
     }
 
 private:
+    Result<void> move_cursor(const PublishBatch& batch) {
+        INSTEP_TRY_ASSIGN(auto connection, database_.connect());
+        const auto end = static_cast<std::int64_t>(batch.events.back().version.batch);
+        INSTEP_TRY(connection->execute(
+            "UPDATE instep_cursor SET seq = $1 WHERE partition = $2 AND seq < $1",
+            std::initializer_list<ValueView>{end, std::int64_t{batch.partition}}));
+        return {};
+    }
+
     Database& database_;
 };
 
@@ -93,7 +97,7 @@ public:
         auto deliveries = PassingSubscriber::receive(events_max, bytes_max);
         if (deliveries && !deliveries->empty()) {
             const Delivery& last = deliveries->back();
-            static_cast<void>(PassingSubscriber::acknowledge(last.partition, last.position));
+            INSTEP_TRY(PassingSubscriber::acknowledge(last.partition, last.position));
         }
         return deliveries;
     }

@@ -173,6 +173,7 @@ public:
         renew(subscription);
         share_out(subscription);
         std::vector<Assignment> assignments;
+        assignments.reserve(held_.size());
         for (const Held& held : held_) {
             assignments.push_back({held.partition, held.epoch, held.acknowledged});
         }

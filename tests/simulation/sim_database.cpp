@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <stdexcept>
 
 namespace instep::simulation {
@@ -308,7 +306,7 @@ SimDatabase::SimDatabase(std::string name, const DatabaseImage& image, Chaos& ch
     sqlite_clock = &chaos.scheduler().clock();
     const auto size = static_cast<sqlite3_int64>(image.size());
     auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(image.size()));
-    std::memcpy(copy, image.data(), image.size());
+    std::ranges::copy(image, copy);
     sqlite3_deserialize(handle_.get(), "main", copy, size, size,
                         SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE);
     inner_ = std::move(*adopt_sqlite(handle_.get(), chaos.scheduler().clock()));
@@ -322,6 +320,12 @@ Result<std::unique_ptr<Connection>> SimDatabase::connect(ConnectOptions options)
         return unavailable();
     }
     return std::make_unique<SimConnection>(*this, options);
+}
+
+void SimDatabase::meddle(std::string_view sql, std::initializer_list<ValueView> parameters) {
+    if (auto done = inner_->execute(sql, parameters); !done) {
+        throw std::runtime_error(done.error().message);
+    }
 }
 
 void SimDatabase::note(std::string_view sql) { written_.emplace_back(sql); }

@@ -42,6 +42,9 @@ public:
     [[nodiscard]] Connection& inspect() const { return *inner_; }
     [[nodiscard]] Lock& lock() { return lock_; }
 
+    /// Writes at once, unseen by on_commit(). Where inspect() may be used.
+    void meddle(std::string_view sql, std::initializer_list<ValueView> parameters = {});
+
     /// Called after each commit that wrote, before anybody else can.
     void on_commit(std::function<void()> observer) { observer_ = std::move(observer); }
 

@@ -171,8 +171,7 @@ void ReplicaWatch::check(const std::string& key, const Standing& standing) {
 std::string ReplicaWatch::expected_row(const LogHistory::Entry& entry) const {
     auto rows = database().inspect().query(
         event_row_json_, std::initializer_list<ValueView>{std::string_view(entry.data)});
-    static_cast<void>((*rows)->next());
-    return std::string((*rows)->text(0));
+    return *(*rows)->next() ? std::string((*rows)->text(0)) : "";
 }
 
 std::map<std::string, std::string> ReplicaWatch::rows() const {

@@ -160,9 +160,7 @@ private:
     /// Two databases made from one image are two lives.
     void set_incarnation(SimDatabase& database) {
         const auto incarnation = static_cast<std::int64_t>(random_.next());
-        static_cast<void>(
-            database.inspect().execute("UPDATE instep_log_identity SET incarnation = $1",
-                                       std::initializer_list<ValueView>{incarnation}));
+        database.meddle("UPDATE instep_log_identity SET incarnation = $1", {incarnation});
     }
 
     void make_owner_site() {
@@ -301,6 +299,7 @@ private:
                     process = make();
                     live(*process);
                 } catch (const Crash&) {
+                    scheduler_.trace("died", "", "");
                 }
                 // Destructors must not throw, however the process ended.
                 scheduler_.begin_orderly_end();
