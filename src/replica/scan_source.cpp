@@ -134,6 +134,7 @@ public:
             chunks[0].event.data = refusal(*scan, error, as_of);
         }
         INSTEP_FAIL_POINT("scan.after_read");
+        INSTEP_TRY_ASSIGN(chunks[0].event.time, snapshot.connection().now());
         address(chunks[0].event, *scan, as_of);
         return chunks;
     }

@@ -126,6 +126,15 @@ TEST_P(ScanTest, ARefilledReplicaForgetsWhatTheSourceLost) {
     EXPECT_EQ(copy(side), source());
 }
 
+TEST_P(ScanTest, ChunksAndDigestsSayWhenTheyWereRead) {
+    ReplicaSide& side = follow();
+    system.settle();
+    system.verify(side);
+    const auto broker = system.broker_database->connect();
+    ASSERT_TRUE(broker);
+    EXPECT_EQ(value_of(**broker, "SELECT count(*) FROM instep_message WHERE time_us = 0"), "0");
+}
+
 TEST_P(ScanTest, AnEmptyTableIsFilledToo) {
     system.owner_sql("DELETE FROM items");
     ReplicaSide& side = follow();
