@@ -80,6 +80,7 @@ protected:
 
 private:
     void write_owner_file();
+    void expect_caught_up();
     void ask_for_something();
     void publish_one_more_column();
     void look();
