@@ -1,0 +1,157 @@
+#include "topology.hpp"
+
+#include "instep/broker/rabbitmq/broker.hpp"
+#include "message.hpp"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace instep::rabbitmq {
+
+namespace {
+
+/// Room for what is put behind a topic's or a subscription's name.
+constexpr std::size_t kNameBytesMax = kShortBytesMax - 20;
+
+/// From version 4 on a quorum queue drops what came back 20 times, as after 20 lost
+/// connections; nothing here may drop.
+constexpr std::int32_t kDeliveriesMax = 1'000'000'000;
+
+Result<void> check_name(std::string_view what, std::string_view name) {
+    if (name.empty() || name.size() > kNameBytesMax || !fits_attribute(name) ||
+        name.starts_with("amq.")) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("{} \"{}\": RabbitMQ takes names of 1 to {} bytes that do not "
+                                "begin with amq.",
+                                what, name.substr(0, kNameBytesMax), kNameBytesMax));
+    }
+    return {};
+}
+
+amqp_table_entry_t entry(const char* name) {
+    amqp_table_entry_t entry{};
+    entry.key = amqp_cstring_bytes(name);
+    return entry;
+}
+
+QueueSettings queue_settings(QueueKind kind) {
+    QueueSettings settings;
+    amqp_table_entry_t type = entry("x-queue-type");
+    type.value.kind = AMQP_FIELD_KIND_UTF8;
+    type.value.value.bytes = bytes_of(kind == QueueKind::kQuorum ? "quorum" : "classic");
+    amqp_table_entry_t single = entry("x-single-active-consumer");
+    single.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    single.value.value.boolean = 1;
+    settings.arguments = {type, single};
+    if (kind == QueueKind::kQuorum) {
+        amqp_table_entry_t limit = entry("x-delivery-limit");
+        limit.value.kind = AMQP_FIELD_KIND_I32;
+        limit.value.value.i32 = kDeliveriesMax;
+        settings.arguments.push_back(limit);
+    }
+    return settings;
+}
+
+Result<void> declare_queues(Link& link, const Address& address, std::string_view subscription,
+                            std::string_view topic, std::uint32_t partitions) {
+    const QueueSettings settings = queue_settings(address.queue_kind);
+    for (std::uint32_t partition = 0; partition < partitions; ++partition) {
+        const std::string queue = queue_name(subscription, partition);
+        const std::string exchange = partition_exchange(topic, partition);
+        INSTEP_TRY(link.declare_queue(kControlChannel, queue, settings));
+        // Whoever declares the topic may not be as far yet.
+        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange));
+        INSTEP_TRY(link.bind_queue(kControlChannel, queue, exchange));
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string partition_exchange(std::string_view topic, std::uint32_t partition) {
+    return fmt::format("{}.p{}", topic, partition);
+}
+
+std::string queue_name(std::string_view subscription, std::uint32_t partition) {
+    return fmt::format("{}.{}", subscription, partition);
+}
+
+std::string holder_name(std::string_view subscription, std::uint32_t partition) {
+    return fmt::format("{}.{}.holder", subscription, partition);
+}
+
+std::string members_name(std::string_view subscription) {
+    return fmt::format("{}.members", subscription);
+}
+
+std::string seat_name(std::string_view subscription, std::size_t seat) {
+    return fmt::format("{}.seat.{}", subscription, seat);
+}
+
+Result<void> open_control(Link& link) { return link.open_channel(kControlChannel); }
+
+Result<void> declare_topic(Link& link, const Address& address, std::string_view topic,
+                           std::uint32_t partitions) {
+    INSTEP_TRY(check_name("topic", topic));
+    if (partitions == 0 || partitions > kRabbitmqPartitionsMax) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("topic {} with {} partitions: 1 to {} are possible", topic,
+                                partitions, kRabbitmqPartitionsMax));
+    }
+    INSTEP_TRY_ASSIGN(Catalogue catalogue, read_catalogue(link));
+    if (!catalogue.topics.contains(topic)) {
+        INSTEP_TRY(add_topic(link, topic, partitions));
+        // Another may have been first, and a subscription may have been added since.
+        INSTEP_TRY_ASSIGN(catalogue, read_catalogue(link));
+    }
+    const auto standing = catalogue.topics.find(topic);
+    if (standing != catalogue.topics.end() && standing->second != partitions) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("topic {} exists with {} partitions, not {}; use another name or "
+                                "the same number",
+                                topic, standing->second, partitions));
+    }
+    INSTEP_TRY(link.declare_exchange(kControlChannel, topic));
+    for (std::uint32_t partition = 0; partition < partitions; ++partition) {
+        const std::string exchange = partition_exchange(topic, partition);
+        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange));
+        INSTEP_TRY(link.bind_exchange(kControlChannel, topic, exchange));
+    }
+    for (const auto& [name, subscription] : catalogue.subscriptions) {
+        if (subscription.topic == topic && !subscription.has_queues) {
+            INSTEP_TRY(declare_queues(link, address, name, topic, partitions));
+            INSTEP_TRY(add_queues(link, name));
+        }
+    }
+    return {};
+}
+
+Result<void> declare_subscription(Link& link, const Address& address, std::string_view subscription,
+                                  std::string_view topic) {
+    INSTEP_TRY(check_name("subscription", subscription));
+    INSTEP_TRY(check_name("topic", topic));
+    INSTEP_TRY_ASSIGN(Catalogue catalogue, read_catalogue(link));
+    if (!catalogue.subscriptions.contains(subscription)) {
+        INSTEP_TRY(add_subscription(link, subscription, topic));
+        INSTEP_TRY_ASSIGN(catalogue, read_catalogue(link));
+    }
+    const auto standing = catalogue.subscriptions.find(subscription);
+    if (standing == catalogue.subscriptions.end()) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("stream {} lost a record just written; try again", kCatalogue));
+    }
+    if (standing->second.topic != topic) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("subscription {} reads topic {}, not {}; use another name",
+                                subscription, standing->second.topic, topic));
+    }
+    const auto partitions = catalogue.topics.find(topic);
+    if (partitions == catalogue.topics.end()) {
+        return {};
+    }
+    INSTEP_TRY(declare_queues(link, address, subscription, topic, partitions->second));
+    return standing->second.has_queues ? Result<void>{} : add_queues(link, subscription);
+}
+
+}  // namespace instep::rabbitmq

@@ -1,0 +1,45 @@
+// What this backend makes on a server, by name:
+//
+//     <topic>                   topic exchange: every event of the topic, for other programs
+//     <topic>.p<N>              topic exchange of partition N, bound to <topic>
+//     <subscription>.<N>        queue of partition N, bound to <topic>.p<N>
+//     <subscription>.<N>.holder exclusive queue: its connection holds partition N
+//     <subscription>.members    queue whose consumers are the members
+//     <subscription>.seat.<N>   exclusive queue: its connection is member number N
+//     instep.catalogue          stream with the topics and subscriptions there are
+#pragma once
+
+#include "address.hpp"
+#include "catalogue.hpp"
+#include "link.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace instep::rabbitmq {
+
+std::string partition_exchange(std::string_view topic, std::uint32_t partition);
+std::string queue_name(std::string_view subscription, std::uint32_t partition);
+std::string holder_name(std::string_view subscription, std::uint32_t partition);
+std::string members_name(std::string_view subscription);
+std::string seat_name(std::string_view subscription, std::size_t seat);
+
+/// The channel for what is done one at a time.
+inline constexpr amqp_channel_t kControlChannel = 1;
+
+/// Opens kControlChannel. Errors: those of Link.
+Result<void> open_control(Link& link);
+
+/// Errors: kInvalidArgument for a name or number out of bounds; kConflict if the topic has
+/// another number of partitions; those of Link.
+Result<void> declare_topic(Link& link, const Address& address, std::string_view topic,
+                           std::uint32_t partitions);
+
+/// Makes the queues of a subscription, as far as its topic is known. Errors: kInvalidArgument;
+/// kConflict if the subscription reads another topic, or a queue is of another kind; those of
+/// Link.
+Result<void> declare_subscription(Link& link, const Address& address, std::string_view subscription,
+                                  std::string_view topic);
+
+}  // namespace instep::rabbitmq
