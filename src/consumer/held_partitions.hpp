@@ -1,0 +1,79 @@
+// The partitions that a member works on, each by a lease in the consumer's database: what a
+// former holder does afterwards never commits.
+#pragma once
+
+#include "instep/broker/broker.hpp"
+#include "instep/consumer/consumer.hpp"
+#include "instep/db/connection.hpp"
+#include "instep/lease/lease.hpp"
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+namespace instep {
+
+/// For one thread at a time. Borrows everything it is made from.
+class HeldPartitions {
+public:
+    HeldPartitions(const ConsumerOptions& options, Connection& connection, Logger& logger)
+        : options_(options), connection_(connection), logger_(logger) {}
+    HeldPartitions(const HeldPartitions&) = delete;
+    HeldPartitions& operator=(const HeldPartitions&) = delete;
+
+    /// Gives all of them up.
+    ~HeldPartitions();
+
+    /// Gives up those that the broker assigned to somebody else; returns which.
+    std::vector<std::uint32_t> drop_unassigned(std::span<const Assignment> assignments);
+
+    /// Takes or renews the lease of every partition that the broker assigned; false as long as a
+    /// former holder's lease has not run out.
+    Result<bool> hold(std::span<const Assignment> assignments);
+
+    /// A partition that was held by somebody else.
+    struct Taken {
+        std::uint32_t partition = 0;
+        bool was_abandoned = false;
+    };
+
+    /// Those that were taken since settle(): what others did to them must be read.
+    [[nodiscard]] std::vector<Taken> taken() const;
+    void settle();
+
+    /// Errors: kFenced if one of them is held no more.
+    Result<void> check(Transaction& transaction) const;
+
+    /// After kFenced: has everything that was not acknowledged delivered again.
+    Result<void> start_over(Subscriber& subscriber);
+
+    void acknowledged(std::uint32_t partition, Position position);
+
+    /// Where the partition's deliveries start.
+    [[nodiscard]] Position acknowledged(std::uint32_t partition) const;
+
+    [[nodiscard]] std::vector<std::uint32_t> partitions() const;
+
+    /// The lowest one; there must be one.
+    [[nodiscard]] std::uint32_t first() const { return held_.begin()->first; }
+
+private:
+    void give_up(Lease& lease);
+
+    struct Held {
+        Lease lease;
+
+        /// What was settled.
+        std::uint64_t lease_epoch = 0;
+        std::uint64_t assignment_epoch = 0;
+        Position acknowledged = 0;
+    };
+
+    const ConsumerOptions& options_;
+    Connection& connection_;
+    Logger& logger_;
+    std::map<std::uint32_t, Held> held_;
+};
+
+}  // namespace instep

@@ -1,0 +1,485 @@
+#include "instep/consumer/replay.hpp"
+
+#include "instep/consumer/subscription.hpp"
+#include "tests/support/sync_system.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <map>
+
+namespace instep {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Home;
+using test::rows_of;
+using test::run_sql;
+using test::value_of;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+/// A broker whose next call of one kind fails, before it does anything or after it did.
+class FailingBroker final : public Broker {
+public:
+    enum class Call : std::uint8_t { kNone, kRewind, kAcknowledge };
+
+    explicit FailingBroker(Broker& broker) : broker_(broker) {}
+
+    void fail_next(Call call, bool does_it) {
+        failing_ = call;
+        does_it_ = does_it;
+    }
+
+    /// Runs `call`, or fails.
+    template <class Run>
+    Result<void> run(Call call, const Run& run) {
+        if (failing_ != call) {
+            return run();
+        }
+        failing_ = Call::kNone;
+        if (does_it_) {
+            EXPECT_TRUE(run());
+        }
+        return fail(ErrorCode::kUnavailable, "the connection broke");
+    }
+
+    [[nodiscard]] BrokerFeatures features() const override { return broker_.features(); }
+    [[nodiscard]] std::string_view display_url() const override { return broker_.display_url(); }
+    Result<std::unique_ptr<Publisher>> publisher() override { return broker_.publisher(); }
+    Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override;
+    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
+        INSTEP_TRY_ASSIGN(auto lags, broker_.lag(topic));
+        for (SubscriptionLag& lag : lags) {
+            lag.acknowledged = std::min(lag.acknowledged, stored_max);
+        }
+        return lags;
+    }
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override {
+        return broker_.kept(topic);
+    }
+    Result<std::uint64_t> trim(Timestamp before) override { return broker_.trim(before); }
+
+    /// What is acknowledged beyond is not stored yet.
+    Position stored_max = std::numeric_limits<Position>::max();
+
+private:
+    Broker& broker_;
+    Call failing_ = Call::kNone;
+    bool does_it_ = false;
+};
+
+class FailingSubscriber final : public Subscriber {
+public:
+    FailingSubscriber(FailingBroker& broker, std::unique_ptr<Subscriber> inner)
+        : broker_(broker), inner_(std::move(inner)) {}
+
+    Result<std::vector<Assignment>> assignments() override { return inner_->assignments(); }
+    Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
+        return inner_->receive(events_max, bytes_max);
+    }
+    Result<void> acknowledge(std::uint32_t partition, Position position) override {
+        return broker_.run(FailingBroker::Call::kAcknowledge,
+                           [&] { return inner_->acknowledge(partition, position); });
+    }
+    Result<void> seek(std::uint32_t partition, Position position) override {
+        return inner_->seek(partition, position);
+    }
+    Result<void> rewind(std::uint32_t partition, Position position) override {
+        return broker_.run(FailingBroker::Call::kRewind,
+                           [&] { return inner_->rewind(partition, position); });
+    }
+    void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
+        inner_->wait(std::move(stop), patience);
+    }
+
+private:
+    FailingBroker& broker_;
+    std::unique_ptr<Subscriber> inner_;
+};
+
+Result<std::unique_ptr<Subscriber>> FailingBroker::subscribe(SubscribeOptions options) {
+    INSTEP_TRY_ASSIGN(auto inner, broker_.subscribe(std::move(options)));
+    return std::make_unique<FailingSubscriber>(*this, std::move(inner));
+}
+
+/// A subscription whose handler writes each event it gets, with a mark for one of a replay, into
+/// table `effects`.
+class ReplayTest : public testing::TestWithParam<Home> {
+protected:
+    ReplayTest() {
+        system.owner_sql(GetParam() == Home::kSqlite
+                             ? "CREATE TABLE effects (number INTEGER PRIMARY KEY, id TEXT)"
+                             : "CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, "
+                               "id text)");
+        publisher = std::move(*system.broker->publisher());
+        EXPECT_TRUE(publisher->declare_topic("shop.order", 1));
+        open("one");
+    }
+
+    void open(const std::string& member) {
+        consumer.reset();
+        HandlerSet handlers;
+        handlers.on("order.placed", [this](HandlerContext& context) {
+            const Event& event = context.event();
+            if (event.id == failing) {
+                return Verdict::retry("it fails");
+            }
+            const std::string text = (context.is_replay() ? "again " : "") + event.id;
+            EXPECT_TRUE(context.transaction().execute("INSERT INTO effects (id) VALUES ($1)",
+                                                      {std::string_view(text)}));
+            return Verdict::done();
+        });
+        handler = std::make_unique<SubscriptionHandler>("test", std::move(handlers), system.random,
+                                                        system.logger);
+        ConsumerOptions options;
+        options.subscription = "test";
+        options.topic = "shop.order";
+        options.member = member;
+        options.batch_events_max = 3;
+        options.parked_backoff = {1s, 2.0, 60s, 0.0};
+        auto made = Consumer::create(*system.owner_database, broker, *handler, system.random,
+                                     system.logger, options);
+        ASSERT_TRUE(made);
+        consumer = std::move(*made);
+    }
+
+    /// As after a crash: the former member's time has to run out.
+    void crash_and_reopen() {
+        crashed.push_back(std::move(consumer));
+        open(fmt::format("member {}", crashed.size()));
+        let_pass(1min);
+    }
+
+    /// A server has a clock of its own, which nobody moves: what waits for it is moved instead.
+    void let_pass(std::chrono::seconds time) {
+        system.clock.advance(time);
+        if (GetParam() == Home::kPostgres) {
+            run_sql(*system.owner, "UPDATE instep_lease SET until_us = 0");
+            run_sql(*system.owner, "UPDATE instep_parked_key SET next_try_us = 0");
+        }
+    }
+
+    /// One event for each key; ids are counted for each key: a1, a2, …
+    void publish(std::initializer_list<const char*> keys, const std::string& mark = "") {
+        std::vector<Event> events;
+        for (const char* key : keys) {
+            Event& event = events.emplace_back();
+            event.key = key;
+            event.id = fmt::format("{}{}", key, ++counts[key]);
+            event.source = "shop";
+            event.type = "order.placed";
+            event.time = system.clock.now();
+            event.version = {1, ++version, 0};
+            event.data = "{}";
+            if (!mark.empty()) {
+                event.extensions.emplace_back("instepreplay", mark);
+            }
+        }
+        EXPECT_EQ(publisher->publish({"shop.order", 0, events, 1}).durable, events.size());
+    }
+
+    Result<void> ask(ReplayStart start, const std::string& key = "") {
+        ReplayRequest request;
+        request.subscription = "test";
+        request.partitions = {0};
+        request.start = start;
+        request.key = key;
+        request.who = "ada";
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*system.owner, TransactionMode::kWrite));
+        INSTEP_TRY(ask_for_replay(transaction, request));
+        return transaction.commit();
+    }
+
+    void settle() {
+        for (int quiet = 0; quiet < 3;) {
+            const auto done = consumer->run_once();
+            ASSERT_TRUE(done) << done.error().message;
+            quiet = *done == 0 ? quiet + 1 : 0;
+        }
+    }
+
+    /// What took effect since this was called last.
+    std::vector<std::string> effects() {
+        auto all = rows_of(*system.owner, "SELECT id FROM effects ORDER BY number");
+        all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(seen));
+        seen += all.size();
+        return all;
+    }
+
+    ReplayStatus replay() { return list_replays(*system.owner, "test", 1)->front(); }
+
+    std::uint64_t waiting() { return system.broker->lag("shop.order")->front().events; }
+
+    test::SyncSystem system{{.owner = GetParam()}};
+    FailingBroker broker{*system.broker};
+    std::unique_ptr<Publisher> publisher;
+    std::unique_ptr<SubscriptionHandler> handler;
+    std::unique_ptr<Consumer> consumer;
+    std::vector<std::unique_ptr<Consumer>> crashed;
+    std::map<std::string, std::size_t> counts;
+    std::uint64_t version = 0;
+    std::size_t seen = 0;
+
+    /// The id of an event that the handler refuses.
+    std::string failing;
+};
+
+TEST_P(ReplayTest, HandlesAllOfThePastOnceMoreInOrder) {
+    publish({"a", "b", "a", "b"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1", "a2", "b2"));
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    publish({"a"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again a1", "again b1", "again a2", "again b2", "a3"));
+    EXPECT_EQ(replay().state, "done");
+    EXPECT_EQ(waiting(), 0U);
+    settle();
+    EXPECT_THAT(effects(), IsEmpty());
+}
+
+TEST_P(ReplayTest, ASecondReplayHandlesEverythingOnceMore) {
+    publish({"a"});
+    settle();
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_TRUE(ask(ReplayStart::beginning()));
+        settle();
+    }
+    EXPECT_THAT(effects(), ElementsAre("a1", "again a1", "again a1"));
+}
+
+TEST_P(ReplayTest, BeginsBehindAPositionOrAtATime) {
+    publish({"a", "b"});
+    system.clock.advance(1h);
+    const Timestamp later = system.clock.now();
+    publish({"c", "d"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::behind(3)));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again d1"));
+    ASSERT_TRUE(ask(ReplayStart::since(later)));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again c1", "again d1"));
+}
+
+TEST_P(ReplayTest, ReplaysOneKeyAndNoOther) {
+    publish({"a", "b", "a", "b", "a"});
+    settle();
+    effects();
+    // What was handled long ago must not take effect again because it was forgotten.
+    ASSERT_TRUE(system.owner->execute("DELETE FROM instep_inbox", {}));
+    ASSERT_TRUE(ask(ReplayStart::beginning(), "b"));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again b1", "again b2"));
+}
+
+TEST_P(ReplayTest, GoesOnWhereItWasAfterACrash) {
+    publish({"a", "b", "c", "d", "e", "f"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    ASSERT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), ElementsAre("again a1", "again b1", "again c1"));
+    crash_and_reopen();
+    publish({"a"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again d1", "again e1", "again f1", "a2"));
+    EXPECT_EQ(replay().state, "done");
+}
+
+TEST_P(ReplayTest, LosesAndRepeatsNothingWhereverItDies) {
+    using enum FailingBroker::Call;
+    for (const auto call : {kRewind, kAcknowledge}) {
+        for (const bool does_it : {false, true}) {
+            SCOPED_TRACE(fmt::format("call {}, {}", static_cast<int>(call), does_it));
+            publish({"a", "b", "c", "d"});
+            settle();
+            effects();
+            ASSERT_TRUE(ask(ReplayStart::beginning()));
+            broker.fail_next(call, does_it);
+            EXPECT_FALSE(consumer->run_once());
+            crash_and_reopen();
+            settle();
+            std::vector<std::string> again;
+            for (std::size_t i = 1; i <= counts["a"]; ++i) {
+                for (const char* key : {"a", "b", "c", "d"}) {
+                    again.push_back(fmt::format("again {}{}", key, i));
+                }
+            }
+            EXPECT_EQ(effects(), again);
+            EXPECT_EQ(replay().state, "done");
+        }
+    }
+}
+
+TEST_P(ReplayTest, TriesAgainWhenTheBrokerIsBack) {
+    publish({"a"});
+    settle();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    broker.fail_next(FailingBroker::Call::kRewind, false);
+    EXPECT_FALSE(consumer->run_once());
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a1", "again a1"));
+}
+
+TEST_P(ReplayTest, IsOverOnceTheBrokerHasStoredItsEnd) {
+    publish({"a", "b", "c"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::beginning(), "b"));
+    broker.stored_max = 2;
+    settle();
+    EXPECT_EQ(replay().state, "running") << "what comes again is still to be passed over";
+    EXPECT_THAT(effects(), ElementsAre("again b1"));
+    broker.stored_max = 3;
+    settle();
+    EXPECT_EQ(replay().state, "done");
+}
+
+TEST_P(ReplayTest, GoesBackAgainWhereTheBrokerForgotThatItDid) {
+    publish({"a", "b", "c", "d"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    ASSERT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), ElementsAre("again a1", "again b1", "again c1"));
+    consumer.reset();
+    // As after a loss of power, which may undo what was not forced to the disk.
+    const auto power = system.broker_database->connect().value();
+    ASSERT_TRUE(power->execute("UPDATE instep_subscription_slot SET acknowledged = 4", {}));
+    open("two");
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again d1"));
+}
+
+TEST_P(ReplayTest, AKeyThatFailsWaitsWithWhatIsBehindItAndOthersGoOn) {
+    publish({"a", "b", "a"});
+    settle();
+    effects();
+    failing = "a1";
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    publish({"a"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again b1"));
+    failing.clear();
+    let_pass(1min);
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again a1", "again a2", "a3"));
+}
+
+TEST_P(ReplayTest, RefusesWhereAKeyIsParkedThatItWouldOvertake) {
+    failing = "a1";
+    publish({"a", "b"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("b1"));
+    const auto refused = ask(ReplayStart::beginning());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().message, HasSubstr("key a"));
+    ASSERT_TRUE(ask(ReplayStart::beginning(), "b"));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again b1"));
+    EXPECT_EQ(value_of(*system.owner, "SELECT count(*) FROM instep_parked_event"), "1")
+        << "the replay of b parked something of a";
+    failing.clear();
+    let_pass(1min);
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_P(ReplayTest, RefusesAKeyThatWasParkedAfterItWasAskedFor) {
+    publish({"a"});
+    settle();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    ASSERT_TRUE(system.owner->execute(
+        "INSERT INTO instep_parked_event (subscription, key, partition, position, envelope, "
+        "parked_us) VALUES ('test', 'z', 0, 1, '{}', 0)",
+        {}));
+    settle();
+    EXPECT_EQ(replay().state, "refused");
+    EXPECT_THAT(replay().problem, HasSubstr("key z"));
+    EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_P(ReplayTest, OneAtATime) {
+    publish({"a"});
+    settle();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    EXPECT_EQ(ask(ReplayStart::beginning()).error().code, ErrorCode::kConflict);
+    settle();
+    EXPECT_TRUE(ask(ReplayStart::beginning()));
+}
+
+TEST_P(ReplayTest, RefusesWhatIsNoLongerKept) {
+    publish({"a", "b"});
+    system.clock.advance(1h);
+    const Timestamp between = system.clock.now();
+    system.clock.advance(1h);
+    publish({"c"});
+    settle();
+    effects();
+    ASSERT_EQ(system.broker->trim(between).value(), 2U);
+    ASSERT_TRUE(ask(ReplayStart::behind(1)));
+    settle();
+    EXPECT_EQ(replay().state, "refused");
+    EXPECT_THAT(replay().problem, HasSubstr("no longer kept"));
+    ASSERT_TRUE(ask(ReplayStart::since(between)));
+    settle();
+    EXPECT_EQ(replay().state, "refused");
+    EXPECT_THAT(replay().problem, HasSubstr("older ones have been deleted"));
+    EXPECT_THAT(effects(), IsEmpty());
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again c1"));
+}
+
+TEST_P(ReplayTest, WhatIsToBeReplayedIsKept) {
+    publish({"a", "b", "c", "d"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    ASSERT_TRUE(consumer->run_once());
+    system.clock.advance(24h);
+    ASSERT_TRUE(system.broker->trim(system.clock.now()));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again a1", "again b1", "again c1", "again d1"));
+}
+
+TEST_P(ReplayTest, NobodyElseCanMarkAnEventAsReplayed) {
+    publish({"a"}, "7");
+    publish({"b"}, "0");
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1"));
+}
+
+TEST_P(ReplayTest, EndsAtOnceWhereThereIsNoPast) {
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    publish({"a"});
+    settle();
+    EXPECT_EQ(replay().state, "done");
+    EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_P(ReplayTest, TakesRequestsThatMakeSenseOnly) {
+    ReplayRequest request;
+    request.subscription = "test";
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
+    EXPECT_EQ(ask_for_replay(*transaction, request).error().code, ErrorCode::kInvalidArgument);
+    request.partitions = {0, 1};
+    request.start = ReplayStart::behind(1);
+    EXPECT_EQ(ask_for_replay(*transaction, request).error().code, ErrorCode::kInvalidArgument);
+}
+
+INSTANTIATE_TEST_SUITE_P(On, ReplayTest, testing::Values(Home::kSqlite, Home::kPostgres),
+                         [](const auto& test) {
+                             return test.param == Home::kSqlite ? "sqlite" : "postgres";
+                         });
+
+}  // namespace
+}  // namespace instep

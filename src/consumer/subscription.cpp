@@ -1,0 +1,170 @@
+#include "instep/consumer/subscription.hpp"
+
+#include "handler_instruments.hpp"
+#include "instep/event/trace_context.hpp"
+#include "replay_mark.hpp"
+
+#include <fmt/format.h>
+
+namespace instep {
+
+namespace {
+
+const std::string& correlation_of(const Event& event) {
+    return event.correlation_id.empty() ? event.id : event.correlation_id;
+}
+
+/// Tells how long its life was, if that was longer than it should be. A handler may end by an
+/// exception, and is slow then too.
+class Stopwatch {
+public:
+    using Tell = std::function<void(std::chrono::milliseconds)>;
+
+    Stopwatch(Connection& connection, std::chrono::milliseconds limit, Tell tell)
+        : connection_(connection), limit_(limit), tell_(std::move(tell)), begun_(now()) {}
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+    ~Stopwatch() {
+        const std::optional<Timestamp> ended = begun_ ? now() : std::nullopt;
+        if (ended && *ended - *begun_ > limit_) {
+            tell_(std::chrono::round<std::chrono::milliseconds>(*ended - *begun_));
+        }
+    }
+
+private:
+    /// Nothing where nobody asks, or the connection is broken.
+    [[nodiscard]] std::optional<Timestamp> now() const {
+        if (limit_ == std::chrono::milliseconds{0}) {
+            return std::nullopt;
+        }
+        const auto time = connection_.now();
+        return time ? std::optional(*time) : std::nullopt;
+    }
+
+    Connection& connection_;
+    const std::chrono::milliseconds limit_;
+    const Tell tell_;
+    const std::optional<Timestamp> begun_;
+};
+
+}  // namespace
+
+HandlerContext::HandlerContext(Transaction& transaction, const Event& event, std::uint32_t attempt,
+                               Random& random, const Logger& logger)
+    : transaction_(transaction), event_(event), attempt_(attempt), logger_(logger) {
+    if (const auto parent = parse_trace_parent(event.trace_parent)) {
+        span_ = child_of(*parent, random);
+    }
+}
+
+bool HandlerContext::is_replay() const { return replay_mark(event_).has_value(); }
+
+std::string HandlerContext::idempotency_key() const {
+    return fmt::format("{}/{}", event_.source, event_.id);
+}
+
+Result<void> HandlerContext::publish(NewEvent event) const {
+    if (event.correlation_id.empty()) {
+        event.correlation_id = correlation_of(event_);
+    }
+    if (event.causation_id.empty()) {
+        event.causation_id = event_.id;
+    }
+    if (event.trace_parent.empty() && span_) {
+        event.trace_parent = to_trace_parent(*span_);
+    }
+    INSTEP_TRY(append(transaction_, std::span(&event, 1)));
+    return {};
+}
+
+HandlerSet& HandlerSet::on(std::string type, EventFunction function) {
+    add(type, "", std::move(function));
+    return *this;
+}
+
+HandlerSet& HandlerSet::otherwise(EventFunction function) {
+    otherwise_ = std::move(function);
+    return *this;
+}
+
+void HandlerSet::add(std::string_view type, std::string_view schema, EventFunction function) {
+    functions_[std::string(type)].insert_or_assign(std::string(schema), std::move(function));
+}
+
+const EventFunction* HandlerSet::find(const Event& event) const {
+    if (const auto by_schema = functions_.find(event.type); by_schema != functions_.end()) {
+        auto found = by_schema->second.find(event.schema);
+        if (found == by_schema->second.end()) {
+            found = by_schema->second.find("");
+        }
+        if (found != by_schema->second.end()) {
+            return &found->second;
+        }
+    }
+    return otherwise_ ? &otherwise_ : nullptr;
+}
+
+bool HandlerSet::knows(std::string_view type) const { return functions_.contains(type); }
+
+SubscriptionHandler::SubscriptionHandler(std::string subscription, HandlerSet handlers,
+                                         Random& random, Logger& logger,
+                                         std::chrono::milliseconds slow_after,
+                                         std::optional<HandlerTelemetry> telemetry)
+    : subscription_(subscription),
+      slow_after_(slow_after),
+      handlers_(std::move(handlers)),
+      random_(random),
+      logger_(logger),
+      instruments_(telemetry
+                       ? std::make_unique<HandlerInstruments>(*std::move(telemetry), subscription)
+                       : nullptr),
+      inbox_(
+          std::move(subscription),
+          [this](Transaction& transaction, const Event& event) {
+              return handle(transaction, event);
+          },
+          logger) {}
+
+SubscriptionHandler::~SubscriptionHandler() = default;
+
+Result<ApplyCounts> SubscriptionHandler::apply(Transaction& transaction,
+                                               std::span<const Event* const> events) {
+    std::vector<const Event*> addressed;
+    addressed.reserve(events.size());
+    for (const Event* event : events) {
+        if (handlers_.find(*event) != nullptr || handlers_.knows(event->type)) {
+            addressed.push_back(event);
+        }
+    }
+    INSTEP_TRY_ASSIGN(ApplyCounts counts, inbox_.apply(transaction, addressed));
+    counts.not_addressed += events.size() - addressed.size();
+    return counts;
+}
+
+Verdict SubscriptionHandler::handle(Transaction& transaction, const Event& event) {
+    const EventFunction* const function = handlers_.find(event);
+    if (function == nullptr) {
+        return Verdict::retry(
+            fmt::format("this program does not know its schema \"{}\"; run one "
+                        "that does",
+                        event.schema));
+    }
+    const auto trace = parse_trace_parent(event.trace_parent);
+    const Logger logger = logger_.with({{"event_id", event.id},
+                                        {"correlation_id", correlation_of(event)},
+                                        {"trace_id", trace ? trace_id(*trace) : ""}});
+    HandlerContext context(transaction, event, attempt_, random_, logger);
+    const Stopwatch watch(transaction.connection(), slow_after_,
+                          [&](std::chrono::milliseconds time) { note_slow(event, time); });
+    return instruments_ == nullptr ? (*function)(context) : instruments_->run(*function, context);
+}
+
+void SubscriptionHandler::note_slow(const Event& event, std::chrono::milliseconds time) {
+    ++slow_events_;
+    logger_.warn("consumer.slow_handler", {{"subscription", subscription_},
+                                           {"event_id", event.id},
+                                           {"type", event.type},
+                                           {"milliseconds", time.count()}});
+}
+
+}  // namespace instep

@@ -1,0 +1,101 @@
+#include "workplace.hpp"
+
+#include "instep/base/fail_point.hpp"
+#include "instep/telemetry/logger.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <utility>
+
+namespace instep {
+
+Workplace::Workplace(ConsumerOptions of_consumer, std::unique_ptr<Connection> own_connection,
+                     Broker& broker, Handler& of_events, Random& random, Logger& told)
+    : options(std::move(of_consumer)),
+      connection(std::move(own_connection)),
+      handler(of_events),
+      logger(told),
+      instruments(options.telemetry, options.subscription, options.topic,
+                  of_events.records_spans()),
+      parking(options.subscription,
+              {options.parked_backoff, options.attempts_max, options.on_failure}, random),
+      held(options, *connection, logger),
+      caution(options.subscription, options.batch_events_max, *connection),
+      replays(options.subscription, options.topic, broker, logger) {}
+
+Result<Transaction> Workplace::begin() {
+    INSTEP_TRY_ASSIGN(Transaction transaction,
+                      Transaction::begin(*connection, TransactionMode::kWrite));
+    INSTEP_TRY(held.check(transaction));
+    return transaction;
+}
+
+Result<ApplyCounts> Workplace::handle(Transaction& transaction,
+                                      std::span<const Event* const> events) {
+    if (events.empty()) {
+        return ApplyCounts{};
+    }
+    auto applied = handler.apply(transaction, events);
+    if (!applied && applied.error().code == ErrorCode::kUnavailable) {
+        target = Target::kDown;
+    } else if (target == Target::kUnasked &&
+               (!applied || applied->applied > 0 || applied->discarded > 0)) {
+        target = Target::kAnswers;
+    }
+    return applied;
+}
+
+Result<void> Workplace::commit(Transaction& transaction, const ApplyCounts& counts,
+                               const Positions& reached, Timestamp now) {
+    INSTEP_TRY(caution.end_event(transaction));
+    ApplyCounts added = counts;
+    for (auto next = reached.begin(); next != reached.end() && next != std::prev(reached.end());
+         ++next) {
+        INSTEP_TRY(add_progress(transaction, options.subscription, next->second,
+                                std::exchange(added, {}), now));
+    }
+    INSTEP_TRY(replays.move(transaction, reached, now));
+    INSTEP_FAIL_POINT("consumer.before_commit");
+    INSTEP_TRY(reached.empty()
+                   ? transaction.commit()
+                   : add_progress(transaction, options.subscription, reached.rbegin()->second,
+                                  added, now, AfterProgress::kCommit));
+    parking.kept();
+    caution.kept();
+    instruments.committed(counts);
+    INSTEP_FAIL_POINT("consumer.after_commit");
+    return {};
+}
+
+Result<void> Workplace::fail_key(Transaction& transaction, const std::string& key,
+                                 const KeyFailure& failure, Timestamp now) {
+    instruments.failed();
+    INSTEP_TRY_ASSIGN(const FailedKey became, parking.fail_key(transaction, key, failure, now));
+    if (became == FailedKey::kRetried) {
+        return {};
+    }
+    logger.error(
+        became == FailedKey::kDead ? "consumer.dead_letter" : "consumer.event_skipped",
+        {{"subscription", options.subscription}, {"key", key}, {"error", failure.error.message}});
+    if (became == FailedKey::kSkipped) {
+        INSTEP_TRY(add_progress(transaction, options.subscription, {.partition = held.first()},
+                                {.discarded = 1}, now));
+    }
+    return {};
+}
+
+Result<std::optional<KeyFailure>> Workplace::begin_alone(std::uint32_t partition,
+                                                         const Event& event) {
+    INSTEP_TRY_ASSIGN(const std::uint32_t ends, caution.begin_event(partition, event));
+    if (ends < options.crashes_max) {
+        return std::nullopt;
+    }
+    const std::string problem = fmt::format(
+        "event {} of {}: the process ended {} times while it tried this event alone; find out why "
+        "in the system's log, then retry or discard it",
+        event.id, event.type, ends);
+    return KeyFailure{.error = {ErrorCode::kRejected, problem}, .is_final = true};
+}
+
+}  // namespace instep
