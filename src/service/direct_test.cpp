@@ -1,0 +1,149 @@
+// Services without a broker.
+#include "tests/support/service_fixture.hpp"
+
+namespace instep {
+namespace {
+
+using namespace std::chrono_literals;
+using test::ServiceTest;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+/// Followers read the owner's log.
+class DirectServiceTest : public ServiceTest {
+protected:
+    DirectServiceTest() { broker_ = "direct:"; }
+
+    void expect_in_step() {
+        settle();
+        EXPECT_EQ(replica("billing"), source());
+        EXPECT_EQ(replica("crm"), source());
+    }
+};
+
+TEST_F(DirectServiceTest, KeepsReplicasInStepWithoutABroker) {
+    insert_users(1, 3000);
+    start_all();
+    insert_users(3001, 3010);
+    expect_in_step();
+    run_sql("iam", "DELETE FROM users WHERE id = 7; UPDATE users SET email = 'x' WHERE id = 9");
+    const auto waiting = read_status(config("iam"), clock_, *brokers_);
+    ASSERT_TRUE(waiting) << waiting.error().message;
+    ASSERT_THAT(waiting->subscriptions, SizeIs(3));
+    // By topic: the requests come first.
+    EXPECT_EQ(waiting->subscriptions[1].events, 2U);
+    expect_in_step();
+    const auto status = read_status(config("iam"), clock_, *brokers_);
+    ASSERT_TRUE(status) << status.error().message;
+    for (const SubscriptionLag& lag : status->subscriptions) {
+        EXPECT_EQ(lag.events, 0U) << lag.subscription;
+    }
+    EXPECT_FALSE(std::filesystem::exists(dir_.file("broker.db")));
+}
+
+TEST_F(DirectServiceTest, AStoppedFollowerHoldsNobodyUp) {
+    insert_users(1, 10);
+    start_all();
+    expect_in_step();
+    stop("crm");
+    insert_users(11, 20);
+    settle();
+    EXPECT_EQ(replica("billing"), source());
+    EXPECT_THAT(replica("crm"), SizeIs(10));
+    start("crm");
+    expect_in_step();
+}
+
+TEST_F(DirectServiceTest, GoesOnAfterARestartInTheMiddle) {
+    insert_users(1, 3000);
+    start_all();
+    for (int round = 0; round < 12; ++round) {
+        insert_users(3001 + round * 10, 3010 + round * 10);
+        run_sql("iam", fmt::format("DELETE FROM users WHERE id = {}", round * 100 + 1));
+        step();
+        if (round % 2 == 1) {
+            stop_all();
+            start_all();
+        }
+    }
+    expect_in_step();
+    EXPECT_THAT(source(), SizeIs(3108));
+}
+
+TEST_F(DirectServiceTest, FillsReplicasAgainWhenTheOwnerWasRestoredFromAnOlderCopy) {
+    insert_users(1, 10);
+    start_all();
+    settle();
+    keep_copy("iam");
+    insert_users(11, 20);
+    run_sql("iam", "DELETE FROM users WHERE id = 3; UPDATE users SET email = 'late' WHERE id = 4");
+    settle();
+    ASSERT_THAT(replica("crm"), SizeIs(19));
+    restore_copy("iam");
+    expect_in_step();
+    EXPECT_THAT(source(), SizeIs(10));
+    EXPECT_EQ(lines_.count("direct.log_was_rewound"), 1U);
+}
+
+TEST_F(DirectServiceTest, FillsAReplicaAgainWhenItsOwnDatabaseWasRestored) {
+    insert_users(1, 10);
+    start_all();
+    settle();
+    keep_copy("crm");
+    run_sql("iam", "UPDATE users SET email = 'late' WHERE id = 4");
+    settle();
+    restore_copy("crm");
+    expect_in_step();
+    EXPECT_EQ(lines_.count("service.replica_filled_again"), 1U);
+}
+
+TEST_F(DirectServiceTest, FillsReplicasAgainWhenTheOwnerIsAnotherDatabase) {
+    insert_users(1, 30);
+    run_sql("iam", "UPDATE users SET email = 'old'");
+    start_all();
+    settle();
+    stop_all();
+    databases_.clear();
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+        std::filesystem::remove(dir_.file(fmt::format("iam.db{}", suffix)));
+    }
+    run_sql("iam",
+            "CREATE TABLE users (id INTEGER PRIMARY KEY, username TEXT NOT NULL, "
+            "email TEXT, password_hash TEXT)");
+    insert_users(5, 8);
+    start_all();
+    expect_in_step();
+    EXPECT_THAT(source(), SizeIs(4));
+}
+
+TEST_F(DirectServiceTest, GoesFromABrokerToNoneAndBack) {
+    insert_users(1, 10);
+    int changes = 0;
+    for (const char* broker : {"embedded:broker.db", "direct:", "embedded:broker.db", "direct:"}) {
+        SCOPED_TRACE(broker);
+        stop_all();
+        run_sql("iam", fmt::format("UPDATE users SET email = 'while nobody looks {}'", changes));
+        broker_ = broker;
+        start_all();
+        clock_.advance(60s);
+        expect_in_step();
+        run_sql("iam", fmt::format("UPDATE users SET email = '{0}' WHERE id = {1}; DELETE FROM "
+                                   "users WHERE id = 10 - {1}",
+                                   changes, changes + 1));
+        ++changes;
+        expect_in_step();
+    }
+}
+
+TEST_F(DirectServiceTest, SaysWhoseFileIsMissing) {
+    brokers_ = std::make_unique<Brokers>(clock_);
+    ASSERT_TRUE(apply_service(config("crm"), clock_, {}));
+    const auto service =
+        Service::create(config("crm"), {clock_, random_, logger_, *brokers_, "p1"});
+    ASSERT_FALSE(service);
+    EXPECT_EQ(service.error().code, ErrorCode::kNotFound);
+    EXPECT_THAT(service.error().message, HasSubstr("direct:FILE"));
+}
+
+}  // namespace
+}  // namespace instep
