@@ -1,0 +1,8 @@
+-- The order service's own table: what an order is now. The events that made it so are in the log.
+CREATE TABLE IF NOT EXISTS orders (
+    order_id varchar(64) PRIMARY KEY,
+    customer_id varchar(64) NOT NULL,
+    total_cents bigint NOT NULL CHECK (total_cents > 0),
+    currency varchar(3) NOT NULL,
+    status varchar(10) NOT NULL
+);

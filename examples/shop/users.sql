@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS users (
+    user_id text PRIMARY KEY,
+    email text NOT NULL UNIQUE
+);
