@@ -1,0 +1,95 @@
+#include "tests/conformance/broker_conformance.hpp"
+
+#include <gmock/gmock.h>
+
+namespace instep::test {
+
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr std::size_t kUnbounded = 1 << 30;
+
+}  // namespace
+
+TEST_P(BrokerConformance, GoesBackForWhoeverHoldsThePartitionNext) {
+    given_topic(1);
+    const auto events = new_events(6);
+    publish(0, events);
+    auto subscriber = join("billing", "a");
+    const auto first = collect(*subscriber, 6);
+    acknowledge(*subscriber, first);
+    if (!broker().features().replays) {
+        EXPECT_EQ(subscriber->rewind(0, first[1].position).error().code, ErrorCode::kUnsupported);
+        return;
+    }
+
+    const auto moved = subscriber->rewind(0, first[1].position);
+    ASSERT_TRUE(moved) << moved.error().message;
+
+    EXPECT_EQ(broker().lag(topic()).value().front().acknowledged, first[1].position);
+    const auto again = collect(*subscriber, 4);
+    EXPECT_EQ(ids(again), ids(std::span(events).subspan(2)));
+    acknowledge(*subscriber, std::span(again).first(1));
+    subscriber.reset();
+    subscriber = join("billing", "a");
+    const auto rest = collect(*subscriber, 3);
+    EXPECT_EQ(ids(rest), ids(std::span(events).subspan(3)));
+    acknowledge(*subscriber, rest);
+    EXPECT_THAT(collect_rest(*subscriber), IsEmpty());
+    EXPECT_EQ(broker().lag(topic()).value().front().events, 0U);
+}
+
+TEST_P(BrokerConformance, GoesBackToWhatItKeepsAndKeepsThat) {
+    given_topic(1);
+    auto events = new_events(4);
+    for (Event& event : events) {
+        event.time += std::chrono::seconds(event.version.batch);
+    }
+    publish(0, events);
+    const auto subscriber = join("billing", "a");
+    acknowledge(*subscriber, collect(*subscriber, 4));
+    if (!broker().features().replays) {
+        EXPECT_EQ(broker().kept(topic()).error().code, ErrorCode::kUnsupported);
+        return;
+    }
+
+    const auto kept = broker().kept(topic()).value();
+    ASSERT_THAT(kept, SizeIs(1));
+    EXPECT_FALSE(kept[0].is_trimmed);
+    EXPECT_EQ(kept[0].oldest, events[0].time);
+    ASSERT_TRUE(subscriber->rewind(0, kept[0].before));
+    EXPECT_EQ(broker().lag(topic()).value().front().events, 4U);
+    backend().let_pass(2s);
+    ASSERT_TRUE(broker().trim(backend().now()));
+
+    EXPECT_EQ(ids(collect(*subscriber, 4)), ids(events)) << "trimmed though it is needed again";
+}
+
+TEST_P(BrokerConformance, RefusesToGoBackWhileEventsAreUnderWayOrForward) {
+    given_topic(1);
+    if (!broker().features().replays) {
+        GTEST_SKIP() << "keeps no past events";
+    }
+    publish(0, new_events(3));
+    const auto subscriber = join("billing", "a");
+    const auto deliveries = collect(*subscriber, 3);
+    acknowledge(*subscriber, std::span(deliveries).first(1));
+    EXPECT_EQ(subscriber->rewind(0, 0).error().code, ErrorCode::kInvalidArgument);
+    acknowledge(*subscriber, deliveries);
+    EXPECT_EQ(subscriber->rewind(0, deliveries[2].position + 1).error().code,
+              ErrorCode::kInvalidArgument);
+    EXPECT_EQ(subscriber->rewind(7, 0).error().code, ErrorCode::kFenced);
+    EXPECT_THAT(subscriber->receive(10, kUnbounded).value(), IsEmpty());
+}
+
+TEST_P(BrokerConformance, OfAnUnknownTopicNothingIsKept) {
+    if (!broker().features().replays) {
+        GTEST_SKIP() << "keeps no past events";
+    }
+    EXPECT_THAT(broker().kept(backend().own_name("unknown")).value(), IsEmpty());
+}
+
+}  // namespace instep::test

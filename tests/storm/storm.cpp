@@ -1,0 +1,305 @@
+#include "tests/storm/storm.hpp"
+
+#include "instep/base/random.hpp"
+#include "instep/db/schema.hpp"
+#include "instep/db/sqlite/database.hpp"
+#include "tests/storm/broker_servers.hpp"
+#include "tests/storm/lists.hpp"
+#include "tests/storm/worker.hpp"
+#include "tests/storm/writers.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/log_reading.hpp"
+#include "tests/support/process.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <csignal>
+#include <functional>
+#include <tuple>
+#include <vector>
+
+namespace instep::storm {
+
+namespace {
+
+using namespace std::chrono_literals;
+using test::expect_value;
+
+constexpr auto kHealing = 60s;
+
+/// Between two harms, at most.
+constexpr std::uint64_t kCalmMsMax = 400;
+constexpr std::uint64_t kStallMsMax = 1500;
+
+constexpr std::string_view kListsTable =
+    "CREATE TABLE lists (key TEXT PRIMARY KEY, length BIGINT NOT NULL)";
+constexpr std::string_view kEffectsTable =
+    "CREATE TABLE effects (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, number BIGINT)";
+
+/// One subscription with a database of its own.
+struct Ledger {
+    std::string name;
+    int members;
+    std::unique_ptr<Database> database{};
+    std::unique_ptr<Connection> connection{};
+};
+
+/// A process that is started again whenever it was killed.
+struct Worker {
+    WorkerOptions options;
+    std::unique_ptr<test::Process> process{};
+};
+
+class Storm {
+public:
+    Storm(const StormOptions& options, std::string program)
+        : options_(options),
+          program_(std::move(program)),
+          random_(options.seed),
+          server_(start_broker_server(options.broker)),
+          broker_url_(server_ == nullptr ? "embedded:" + folder_.file("broker.db")
+                                         : server_->url()) {
+        prepare_owner();
+        for (Ledger& ledger : ledgers_) {
+            prepare(ledger);
+        }
+    }
+
+    StormResult run() {
+        if (!start_workers()) {
+            result_.problem = "a process did not get ready: " + complaints();
+            return result_;
+        }
+        Writers writers(*owner_database_, options_);
+        const auto end = std::chrono::steady_clock::now() + options_.time;
+        while (std::chrono::steady_clock::now() < end) {
+            pause(random_.below(kCalmMsMax));
+            start_those_that_ended();
+            if (!options_.calm) {
+                do_harm();
+            }
+        }
+        writers.stop();
+        heal();
+        return result_;
+    }
+
+private:
+    void prepare_owner() {
+        owner_database_ = expect_value(open_sqlite(folder_.file("owner.db"), clock_));
+        owner_ = expect_value(owner_database_->connect());
+        expect_value(migrate(*owner_, service_migrations(owner_->dialect())));
+        expect_value(owner_->execute_script(kListsTable));
+        for (std::uint32_t key = 0; key < options_.keys; ++key) {
+            expect_value(owner_->execute_script(
+                fmt::format("INSERT INTO lists VALUES ('list-{}', 0)", key)));
+        }
+        for (int index = 0; index < 2; ++index) {
+            workers_.push_back({{Role::kRelay,
+                                 "sqlite:" + folder_.file("owner.db"),
+                                 broker_url_,
+                                 {},
+                                 fmt::format("relay-{}", index)}});
+        }
+    }
+
+    void prepare(Ledger& ledger) {
+        const std::string file = folder_.file(ledger.name + ".db");
+        ledger.database = expect_value(open_sqlite(file, clock_));
+        ledger.connection = expect_value(ledger.database->connect());
+        expect_value(migrate(*ledger.connection, service_migrations(ledger.connection->dialect())));
+        expect_value(ledger.connection->execute_script(kEffectsTable));
+        for (int member = 0; member < ledger.members; ++member) {
+            workers_.push_back(
+                {{Role::kConsumer, "sqlite:" + file, broker_url_, "storm." + ledger.name,
+                  fmt::format("{}-{}", ledger.name, member)}});
+        }
+    }
+
+    void start(Worker& worker) const {
+        const WorkerOptions& work = worker.options;
+        std::vector<std::string> arguments = {
+            "--worker",       work.role == Role::kRelay ? "relay" : "consumer",
+            "--database",     work.database,
+            "--broker-url",   work.broker,
+            "--subscription", work.subscription,
+            "--member",       work.member,
+            "--partitions",   std::to_string(options_.partitions)};
+        test::ProcessOptions process{.arguments = std::move(arguments)};
+        if (options_.forgetful) {
+            process.arguments.emplace_back("--forgetful");
+            // What the storm may do at any time, at the worst time.
+            process.environment.emplace_back("INSTEP_FAIL", "consumer.after_commit=crash@20");
+        }
+        worker.process = std::make_unique<test::Process>(program_, process);
+    }
+
+    /// Consumers first: what is published before a subscription stands is not for it.
+    bool start_workers() {
+        for (const Role role : {Role::kConsumer, Role::kRelay}) {
+            for (Worker& worker : workers_) {
+                if (worker.options.role == role) {
+                    start(worker);
+                    if (!worker.process->prints("ready", kHealing)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        return true;
+    }
+
+    /// Nobody but the storm ends a process, unless it was told to end by itself.
+    void start_those_that_ended() {
+        for (Worker& worker : workers_) {
+            if (!worker.process->has_ended()) {
+                continue;
+            }
+            if (!options_.forgetful) {
+                result_.problem = fmt::format("{} ended by itself: {}", worker.options.member,
+                                              worker.process->wait().err);
+            }
+            start(worker);
+        }
+    }
+
+    void do_harm() {
+        std::vector<std::function<void()>> harms = {[this] { kill_one(Role::kRelay); },
+                                                    [this] { kill_one(Role::kConsumer); }};
+        if (server_ != nullptr) {
+            harms.insert(harms.end(), {[this] { cut(); }, [this] { cut(); }, [this] { stall(); },
+                                       [this] { lose_answer(); }, [this] { slow_down(); },
+                                       [this] { stop_server(Ending::kKilled); },
+                                       [this] { stop_server(Ending::kStopped); }});
+        }
+        harms[random_.below(harms.size())]();
+    }
+
+    void kill_one(Role role) {
+        std::vector<Worker*> some;
+        for (Worker& worker : workers_) {
+            if (worker.options.role == role) {
+                some.push_back(&worker);
+            }
+        }
+        Worker& victim = *some[random_.below(some.size())];
+        victim.process->signal(SIGKILL);
+        start(victim);
+        ++result_.faults[role == Role::kRelay ? "relay killed" : "consumer killed"];
+    }
+
+    void cut() {
+        server_->proxy().cut();
+        ++result_.faults["connections cut"];
+    }
+
+    void stall() {
+        server_->proxy().stall();
+        pause(random_.below(kStallMsMax));
+        server_->proxy().restore();
+        ++result_.faults["connections stalled"];
+    }
+
+    void lose_answer() {
+        server_->proxy().lose_answer(1 + random_.below(20));
+        ++result_.faults["answer lost"];
+    }
+
+    void slow_down() {
+        server_->proxy().delay(3ms);
+        pause(random_.below(kStallMsMax));
+        server_->proxy().restore();
+        ++result_.faults["connections slow"];
+    }
+
+    enum class Ending : std::uint8_t { kKilled, kStopped };
+
+    void stop_server(Ending ending) {
+        if (ending == Ending::kKilled) {
+            server_->kill();
+        } else {
+            server_->stop();
+        }
+        pause(random_.below(kCalmMsMax));
+        server_->start();
+        ++result_.faults[ending == Ending::kKilled ? "broker killed" : "broker restarted"];
+    }
+
+    void heal() {
+        start_those_that_ended();
+        if (server_ != nullptr) {
+            server_->proxy().restore();
+        }
+        const Lists lists = read_lists(*owner_);
+        for (const auto& [key, length] : lists) {
+            result_.events += static_cast<std::uint64_t>(length);
+        }
+        for (Ledger& ledger : ledgers_) {
+            const bool complete = test::eventually(
+                [&] {
+                    return static_cast<std::uint64_t>(count_effects(*ledger.connection)) >=
+                           result_.events;
+                },
+                kHealing);
+            if (!complete) {
+                result_.problem += ledger.name + " did not catch up: " + complaints();
+            }
+            compare(lists, *ledger.connection, result_);
+        }
+    }
+
+    /// What the processes that run now have said last.
+    std::string complaints() {
+        std::string all;
+        for (Worker& worker : workers_) {
+            if (worker.process != nullptr) {
+                worker.process->signal(SIGKILL);
+                const std::string text = worker.process->wait().err;
+                all += fmt::format("\n{}: {}", worker.options.member,
+                                   text.substr(text.size() - std::min(text.size(), 600UL)));
+            }
+        }
+        return all;
+    }
+
+    static void pause(std::uint64_t milliseconds) {
+        std::ignore =
+            test::eventually([] { return false; }, std::chrono::milliseconds(milliseconds));
+    }
+
+    const StormOptions options_;
+    const std::string program_;
+    SeededRandom random_;
+    SystemClock clock_;
+    test::TempDir folder_;
+    std::unique_ptr<test::BrokerServer> server_;
+    const std::string broker_url_;
+    std::unique_ptr<Database> owner_database_;
+    std::unique_ptr<Connection> owner_;
+    std::array<Ledger, 2> ledgers_{Ledger{"shared", 2}, Ledger{"alone", 1}};
+    std::vector<Worker> workers_;
+    StormResult result_;
+};
+
+}  // namespace
+
+StormResult run_storm(const StormOptions& options, const std::string& program) {
+    return Storm(options, program).run();
+}
+
+std::string to_text(const StormResult& result) {
+    std::string text =
+        fmt::format("{} events, {} effects: {} lost, {} repeated, {} inversions\n", result.events,
+                    result.effects, result.lost, result.repeated, result.inversions);
+    for (const auto& [name, count] : result.faults) {
+        text += fmt::format("  {}: {}\n", name, count);
+    }
+    if (!result.problem.empty()) {
+        text += fmt::format("  problem: {}\n", result.problem);
+    }
+    return text;
+}
+
+}  // namespace instep::storm
