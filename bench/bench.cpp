@@ -1,7 +1,6 @@
 #include "bench/bench.hpp"
 
 #include "bench/user_table.hpp"
-#include "instep/db/sqlite/database.hpp"
 
 #include <fmt/format.h>
 
@@ -38,19 +37,29 @@ void wait_until(const std::function<bool()>& check) {
     }
 }
 
-System::System(std::size_t replicas) {
+System::System(std::size_t replicas) : System(SystemOptions{replicas, user_entry()}) {}
+
+System::System(const SystemOptions& options) {
+    const auto database_of = [&](const std::string& name) {
+        return options.make_database ? options.make_database(name)
+                                     : "sqlite:" + dir.file(name + ".db");
+    };
     owner_.name = "iam";
-    owner_.database = "sqlite:" + dir.file("iam.db");
-    owner_.broker = "embedded:" + dir.file("broker.db");
-    owner_.publish = {user_entry()};
-    for (std::size_t i = 0; i < replicas; ++i) {
+    owner_.database = database_of(owner_.name);
+    owner_.broker = without_broker           ? "direct:"
+                    : options.broker.empty() ? "embedded:" + dir.file("broker.db")
+                                             : options.broker;
+    owner_.publish = {options.publish};
+    for (std::size_t i = 0; i < options.replicas; ++i) {
         ServiceConfig config;
         config.name = fmt::format("replica{}", i + 1);
-        config.database = "sqlite:" + dir.file(config.name + ".db");
+        config.database = database_of(config.name);
         config.broker = owner_.broker;
-        config.replicas = {{config.name, "iam.user", "lookup_users", {}}};
+        config.replicas = {
+            {config.name, "iam." + options.publish.entity, options.replica_table, {}}};
         replicas_.push_back(std::move(config));
     }
+    brokers_.know({&owner_, 1});
 }
 
 System::~System() { stop(); }
@@ -69,6 +78,8 @@ void System::start_replicas() {
     }
 }
 
+void System::start_replica(std::size_t index) { start(replicas_[index]); }
+
 void System::stop() {
     for (auto& service : services_) {
         must(service->stop(std::chrono::seconds(30)));
@@ -76,15 +87,19 @@ void System::stop() {
     services_.clear();
 }
 
-std::unique_ptr<Connection> System::connect_owner() { return connect_file("iam.db"); }
+std::unique_ptr<Connection> System::connect(const std::string& url) {
+    databases_.push_back(must(open_database(url, clock, MissingDatabase::kCreate)));
+    return must(databases_.back()->connect());
+}
+
+std::unique_ptr<Connection> System::connect_owner() { return connect(owner_.database); }
 
 std::unique_ptr<Connection> System::connect_replica(std::size_t index) {
-    return connect_file(replicas_[index].name + ".db");
+    return connect(replicas_[index].database);
 }
 
 std::unique_ptr<Connection> System::connect_file(const std::string& name) {
-    files_.push_back(must(open_sqlite(dir.file(name), clock)));
-    return must(files_.back()->connect());
+    return connect("sqlite:" + dir.file(name));
 }
 
 std::unique_ptr<Connection> System::copy_replica(const std::string& name) {
@@ -106,23 +121,26 @@ std::unique_ptr<Connection> System::copy_replica(const std::string& name) {
 
 bool System::caught_up() {
     auto owner = connect_owner();
-    if (must(log_lag(*owner, "relay")).events > 0) {
+    if (!without_broker && must(log_lag(*owner, "relay")).events > 0) {
         return false;
     }
-    Broker* broker = must(brokers_.open(owner_.broker));
-    for (const SubscriptionLag& lag : must(broker->lag("iam.user"))) {
+    const std::string& topic = replicas_.front().replicas.front().topic;
+    for (const SubscriptionLag& lag : must(broker().lag(topic))) {
         if (lag.events > 0) {
             return false;
         }
     }
     for (std::size_t i = 0; i < replicas_.size(); ++i) {
-        auto connection = connect_replica(i);
-        const auto replicas = must(list_replicas(*connection));
-        if (replicas.empty() || replicas.front().state != ReplicaState::kLive) {
+        if (!is_live(*connect_replica(i))) {
             return false;
         }
     }
     return true;
+}
+
+bool System::is_live(Connection& replica) {
+    const auto replicas = must(list_replicas(replica));
+    return !replicas.empty() && replicas.front().state == ReplicaState::kLive;
 }
 
 }  // namespace instep::bench

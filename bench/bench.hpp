@@ -33,6 +33,9 @@ T must(Result<T> result) {
 
 using Seconds = std::chrono::duration<double>;
 
+/// Systems are made without a broker: followers read the owner's log. Set by --direct.
+inline bool without_broker = false;
+
 /// How long `work` takes.
 Seconds time_of(const std::function<void()>& work);
 
@@ -45,10 +48,30 @@ Seconds cpu_time();
 /// Repeats `check` until it is true.
 void wait_until(const std::function<bool()>& check);
 
-/// The owner "iam" and replicas of its users, each a service with its own SQLite file, and
-/// an embedded broker; all in this process, as `instep run` has them.
+/// What a system is made of.
+struct SystemOptions {
+    std::size_t replicas = 1;
+
+    /// What the owner publishes: the table that the replicas are of.
+    PublishEntry publish;
+
+    /// The replicas' table.
+    std::string replica_table = "lookup_users";
+
+    /// Makes a database of this name and returns its URL. Empty: files in the system's folder.
+    std::function<std::string(const std::string& name)> make_database{};
+
+    /// The broker's URL. Empty: an embedded one in the system's folder.
+    std::string broker{};
+};
+
+/// The owner "iam" and replicas of its table, each a service with a database of its own, and
+/// an embedded broker or none; all in this process, as `instep run` has them.
 class System {
 public:
+    explicit System(const SystemOptions& options);
+
+    /// Replicas of users on SQLite.
     explicit System(std::size_t replicas);
     ~System();
 
@@ -57,6 +80,9 @@ public:
 
     /// Starts the replicas; their backfills begin.
     void start_replicas();
+    void start_replica(std::size_t index);
+
+    /// Stops whatever runs. It can be started again.
     void stop();
 
     [[nodiscard]] std::unique_ptr<Connection> connect_owner();
@@ -68,6 +94,12 @@ public:
     /// Another file with a table like the first replica's, holding the same rows.
     [[nodiscard]] std::unique_ptr<Connection> copy_replica(const std::string& name);
 
+    [[nodiscard]] const std::string& owner_url() const { return owner_.database; }
+    [[nodiscard]] const std::string& replica_url(std::size_t index) const {
+        return replicas_[index].database;
+    }
+    [[nodiscard]] Broker& broker() { return *must(brokers_.open(owner_)); }
+
     [[nodiscard]] const ReplicaDefinition& definition(std::size_t index) const {
         return replicas_[index].replicas.front();
     }
@@ -75,12 +107,15 @@ public:
     /// All replicas are filled and have applied everything that was committed.
     [[nodiscard]] bool caught_up();
 
+    [[nodiscard]] bool is_live(Connection& replica);
+
     SystemClock clock;
     SystemRandom random;
     test::TempDir dir;
 
 private:
     void start(const ServiceConfig& config);
+    std::unique_ptr<Connection> connect(const std::string& url);
 
     FileLogSink sink_{2};
     Logger logger_{sink_, clock, {LogLevel::kError, LogFormat::kText}};
@@ -88,7 +123,7 @@ private:
     Surroundings surroundings_{clock, random, logger_, brokers_, "bench"};
     ServiceConfig owner_;
     std::vector<ServiceConfig> replicas_;
-    std::vector<std::unique_ptr<Database>> files_;
+    std::vector<std::unique_ptr<Database>> databases_;
     std::vector<std::unique_ptr<Service>> services_;
 };
 

@@ -42,10 +42,12 @@ function(instep_module name)
 endfunction()
 
 # instep_test(<target> SOURCES <x_test.cpp>... LIBRARIES <target>...
-#             [LABEL <label>] [TIMEOUT <seconds>])
-# Every GoogleTest case becomes a ctest case of its own, so none can depend on another.
+#             [LABEL <label>] [TIMEOUT <seconds>] [SHARDS <number>])
+# Every GoogleTest case becomes a ctest case of its own, so none can depend on another. With
+# SHARDS the cases are spread over that many ctest cases, each one process: for tests that share
+# a server which takes seconds to start. They are then run in another order each time.
 function(instep_test target)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT" "SOURCES;LIBRARIES")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT;SHARDS" "SOURCES;LIBRARIES")
     if(NOT arg_LABEL)
         set(arg_LABEL unit)
     endif()
@@ -55,6 +57,17 @@ function(instep_test target)
     add_executable(${target} ${arg_SOURCES})
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
     target_link_libraries(${target} PRIVATE instep_flags ${arg_LIBRARIES} GTest::gmock_main)
+    if(arg_SHARDS)
+        math(EXPR last "${arg_SHARDS} - 1")
+        foreach(shard RANGE ${last})
+            add_test(NAME ${target}.${shard}
+                COMMAND ${target} --gtest_shuffle --gtest_brief=1)
+            set_tests_properties(${target}.${shard} PROPERTIES
+                LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+                ENVIRONMENT "GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
+        endforeach()
+        return()
+    endif()
     gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60
         PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
 endfunction()

@@ -6,6 +6,7 @@
 #include "demo_system.hpp"
 #include "demo_view.hpp"
 #include "demo_writer.hpp"
+#include "instep/telemetry/redact.hpp"
 #include "interrupt.hpp"
 #include "output.hpp"
 
@@ -24,9 +25,7 @@ struct DemoOptions {
     std::optional<std::uint64_t> seconds = 20;
     std::optional<std::uint64_t> rows = 10'000;
     std::optional<std::uint64_t> rate = 100;
-    std::string directory = "demo";
-    std::string broker = "embedded:";
-    std::string database = "sqlite:";
+    DemoPlace place;
 };
 
 constexpr std::uint64_t kSecondsMax = 7 * 86'400;
@@ -45,17 +44,6 @@ Result<void> check(const DemoOptions& options) {
     INSTEP_TRY(check_bounds("--seconds", *options.seconds, kSecondsMax));
     INSTEP_TRY(check_bounds("--rows", *options.rows, kRowsMax));
     INSTEP_TRY(check_bounds("--rate", *options.rate, kRateMax));
-    if (options.broker != "embedded:") {
-        return fail(ErrorCode::kConfigInvalid,
-                    fmt::format("--broker takes \"embedded:\" and no other broker yet, not \"{}\"",
-                                options.broker));
-    }
-    if (options.database != "sqlite:") {
-        return fail(ErrorCode::kConfigInvalid,
-                    fmt::format("--database takes \"sqlite:\" and no other database yet, not "
-                                "\"{}\"",
-                                options.database));
-    }
     return {};
 }
 
@@ -100,7 +88,7 @@ void drain(const LatencyProbe& probe) {
 Result<ExitCode> demo(Context& context, const DemoOptions& options) {
     INSTEP_TRY(check(options));
     INSTEP_TRY_ASSIGN(const auto system,
-                      DemoSystem::prepare(context, options.directory, *options.rows));
+                      DemoSystem::prepare(context, options.place, *options.rows));
     const Interrupt interrupt;
     INSTEP_TRY_ASSIGN(const auto probe, system->make_probe());
     INSTEP_TRY_ASSIGN(const auto writer,
@@ -125,11 +113,11 @@ Result<ExitCode> demo(Context& context, const DemoOptions& options) {
     }
     INSTEP_TRY_ASSIGN(result.look, system->look());
     INSTEP_TRY_ASSIGN(result.resource, describe_resource(*system->replicas().front().connection));
-    INSTEP_TRY(system->stop());
+    INSTEP_TRY(system->close());
     if (context.output.json()) {
         context.output.object(to_json(result));
     } else {
-        show(context.output, result, system->folder());
+        show(context.output, result, *system);
     }
     return result.ok() ? ExitCode::kOk : ExitCode::kProblemFound;
 }
@@ -141,14 +129,13 @@ void add_demo(CommandLine& line, Context& context) {
     Command command = line.command("demo", "A user directory in step across four services, live");
     command.example("demo");
     command.example("demo --seconds 60 --rows 100000 --rate 1000");
+    command.example("demo --database postgresql://postgres@localhost --seconds 60");
+    command.example("demo --broker redis://localhost");
     command.example("demo break kill-relay");
     command.option("--seconds", options->seconds, "How long changes are made");
     command.option("--rows", options->rows, "Users that are there before the replicas");
     command.option("--rate", options->rate, "Changes a second");
-    command.option("--dir", options->directory,
-                   "Where its files go: a new or empty folder, or an earlier demo's");
-    command.option("--broker", options->broker, "The broker, a file in the folder");
-    command.option("--database", options->database, "The databases, files in the folder");
+    options->place.add_to(command);
     command.runs([options, &context] { return demo(context, *options); });
     add_demo_break(command, context);
 }

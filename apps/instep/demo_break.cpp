@@ -77,19 +77,25 @@ Result<SystemLook> Breakage::wait_until(std::string_view what,
     return look;
 }
 
-Result<void> Breakage::publish_again(std::int64_t events) {
+Result<void> Breakage::publish_again(std::size_t events) {
+    if (!recording_) {
+        INSTEP_TRY_ASSIGN(
+            recording_,
+            TopicRecording::begin(system_.broker(), system_.replicas().front().definition.topic));
+    }
     INSTEP_TRY(system_.stop(kOwner.front()));
-    INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(system_.iam(), TransactionMode::kWrite));
-    INSTEP_TRY(
-        transaction.execute("UPDATE instep_cursor SET seq = max(0, seq - $1) "
-                            "WHERE reader = 'relay'",
-                            {events}));
-    INSTEP_TRY(transaction.commit());
+    INSTEP_TRY_ASSIGN(auto lease, system_.iam().query(
+                                      "SELECT epoch FROM instep_lease WHERE name = 'relay/0'", {}));
+    INSTEP_TRY(lease->next());
+    INSTEP_TRY(recording_->publish_last(events, static_cast<std::uint64_t>(lease->integer(0))));
     return system_.start(kOwner);
 }
 
 Result<void> Breakage::finish() {
     INSTEP_TRY_ASSIGN(proof_, prove(system_));
+    if (recording_) {
+        INSTEP_TRY(recording_->catch_up());
+    }
     INSTEP_TRY_ASSIGN(after_, system_.look());
     promise("Everything that committed was published.", after_.published == after_.committed);
     promise("Every replica equals iam's users, row by row.", proof_.differences() == 0);
@@ -146,7 +152,7 @@ namespace {
 
 struct BreakOptions {
     std::string kind;
-    std::string directory = "demo";
+    DemoPlace place;
 };
 
 Result<Kind> kind_named(std::string_view name) {
@@ -163,11 +169,11 @@ Result<Kind> kind_named(std::string_view name) {
 
 Result<ExitCode> demo_break(Context& context, const BreakOptions& options) {
     INSTEP_TRY_ASSIGN(const Kind kind, kind_named(options.kind));
-    INSTEP_TRY_ASSIGN(const auto system, DemoSystem::prepare(context, options.directory, kRows));
+    INSTEP_TRY_ASSIGN(const auto system, DemoSystem::prepare(context, options.place, kRows));
     const Interrupt interrupt;
     Breakage breakage(*system, interrupt);
     INSTEP_TRY(kind.run(breakage));
-    INSTEP_TRY(system->stop());
+    INSTEP_TRY(system->close());
     if (context.output.json()) {
         context.output.object(breakage.to_json(kind.name));
     } else {
@@ -184,8 +190,7 @@ void add_demo_break(Command& demo, Context& context) {
     command.example("demo break kill-relay");
     command.example("demo break poison --json");
     command.argument("KIND", options->kind, "kill-relay, duplicate, poison or stale-backfill");
-    command.option("--dir", options->directory,
-                   "Where its files go: a new or empty folder, or an earlier demo's");
+    options->place.add_to(command);
     command.runs([options, &context] { return demo_break(context, *options); });
 }
 

@@ -4,6 +4,7 @@
 
 #include "command.hpp"
 #include "demo_proof.hpp"
+#include "demo_recording.hpp"
 #include "demo_system.hpp"
 #include "interrupt.hpp"
 #include "output.hpp"
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,10 +41,10 @@ public:
     Result<SystemLook> wait_until(std::string_view what,
                                   const std::function<bool(const SystemLook&)>& done);
 
-    /// Stops iam, sets its relay's cursor back by `events`, and starts it again, as if a relay
-    /// had died long before it could note what it had published. iam must have been started
-    /// alone.
-    Result<void> publish_again(std::int64_t events);
+    /// Stops iam, publishes its newest `events` a second time in its relay's name, and starts it
+    /// again, as if a relay had died long before it could note what it had published. iam must
+    /// have been started alone.
+    Result<void> publish_again(std::size_t events);
 
     /// Waits until all is still, compares, adds the promises that always hold.
     Result<void> finish();
@@ -59,6 +61,7 @@ private:
 
     DemoSystem& system_;
     const Interrupt& interrupt_;
+    std::optional<TopicRecording> recording_;
     std::vector<std::string> story_;
     std::vector<Promise> promises_;
     SystemLook before_;

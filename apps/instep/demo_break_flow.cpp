@@ -80,7 +80,7 @@ Result<void> break_by_killing_the_relay(Breakage& breakage) {
 
 Result<void> break_by_duplicates(Breakage& breakage) {
     constexpr std::uint64_t kChanges = 1000;
-    constexpr std::uint64_t kAgain = 500;
+    constexpr std::size_t kAgain = 500;
     DemoSystem& system = breakage.system();
     INSTEP_TRY(system.start(kConsumers));
     INSTEP_TRY(system.start(kOwner));
@@ -97,8 +97,8 @@ Result<void> break_by_duplicates(Breakage& breakage) {
         fmt::format("{} changes were made, published and applied.", grouped(before.committed)));
     INSTEP_TRY(breakage.publish_again(kAgain));
     breakage.tell(
-        fmt::format("Stopped iam, set its relay's cursor back by {} events and started "
-                    "it again: they are published a second time.",
+        fmt::format("Stopped iam, published its last {} events a second time, as if its relay had "
+                    "died before it could note them, and started it again.",
                     kAgain));
     INSTEP_TRY_ASSIGN(
         const SystemLook after,

@@ -3,6 +3,7 @@
 #include "demo_break.hpp"
 #include "demo_directory.hpp"
 #include "demo_writer.hpp"
+#include "instep/db/dialect.hpp"
 
 #include <fmt/format.h>
 
@@ -18,8 +19,8 @@ constexpr std::size_t kProcessing = 1;
 /// Changes the second of the reserved users.
 Result<void> change_user(Connection& iam, std::string_view assignment) {
     INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(iam, TransactionMode::kWrite));
-    INSTEP_TRY(transaction.execute(
-        fmt::format("UPDATE users SET {} WHERE rowid = {}", assignment, kReservedUsers)));
+    INSTEP_TRY(transaction.execute(fmt::format("UPDATE users SET {} WHERE employee_code = '{}'",
+                                               assignment, employee_code(kReservedUsers - 1))));
     return transaction.commit();
 }
 
@@ -41,9 +42,12 @@ Result<std::string> parked_because(Connection& connection) {
 /// Notes in the replica's own database, without a look at any version, each row that goes back
 /// in time and each that returns after it was deleted. The writer never uses an id twice, and
 /// its updated_at only rises.
-constexpr std::string_view kWitness = R"(
-CREATE TABLE demo_deleted (id TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+constexpr std::string_view kWitnessTables = R"(
+CREATE TABLE demo_deleted (id TEXT NOT NULL PRIMARY KEY);
 CREATE TABLE demo_fault (id TEXT NOT NULL, what TEXT NOT NULL);
+)";
+
+constexpr std::string_view kSqliteWitness = R"(
 CREATE TRIGGER demo_on_delete AFTER DELETE ON lookup_users BEGIN
     INSERT OR IGNORE INTO demo_deleted VALUES (OLD.id);
 END;
@@ -56,6 +60,29 @@ WHEN NEW.updated_at < OLD.updated_at BEGIN
     INSERT INTO demo_fault VALUES (NEW.id, 'went back');
 END;
 )";
+
+constexpr std::string_view kPostgresWitness = R"(
+CREATE FUNCTION demo_note() RETURNS trigger LANGUAGE plpgsql AS $note$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO demo_deleted VALUES (OLD.id) ON CONFLICT DO NOTHING;
+    ELSIF TG_OP = 'INSERT' AND EXISTS (SELECT 1 FROM demo_deleted WHERE id = NEW.id::text) THEN
+        INSERT INTO demo_fault VALUES (NEW.id, 'returned');
+    ELSIF TG_OP = 'UPDATE' AND NEW.updated_at < OLD.updated_at THEN
+        INSERT INTO demo_fault VALUES (NEW.id, 'went back');
+    END IF;
+    RETURN NULL;
+END
+$note$;
+CREATE TRIGGER demo_witness AFTER INSERT OR UPDATE OR DELETE ON lookup_users
+FOR EACH ROW EXECUTE FUNCTION demo_note();
+)";
+
+Result<void> call_witness(Connection& connection) {
+    INSTEP_TRY(connection.execute_script(kWitnessTables));
+    return connection.execute_script(connection.dialect().name() == "postgres" ? kPostgresWitness
+                                                                               : kSqliteWitness);
+}
 
 struct Witnessed {
     std::uint64_t deleted = 0;
@@ -144,13 +171,13 @@ Result<void> break_by_poison(Breakage& breakage) {
 Result<void> break_by_stale_backfill(Breakage& breakage) {
     constexpr int kBackfills = 3;
     constexpr std::uint64_t kChanges = 1000;
-    constexpr std::int64_t kAll = 1'000'000;
+    constexpr std::size_t kAll = 1'000'000;
     DemoSystem& system = breakage.system();
     INSTEP_TRY(system.start(kConsumers));
     INSTEP_TRY(system.start(kOwner));
     INSTEP_TRY(breakage.wait_until("the replicas are filled", &SystemLook::is_live));
     for (const DemoReplica& replica : system.replicas()) {
-        INSTEP_TRY(replica.connection->execute_script(kWitness));
+        INSTEP_TRY(call_witness(*replica.connection));
     }
     INSTEP_TRY(breakage.note_before());
     INSTEP_TRY_ASSIGN(const auto writer, system.make_writer({.rate = kChanges, .committed = {}}));

@@ -1,6 +1,7 @@
 #include "demo_directory.hpp"
 
 #include "instep/base/uuid.hpp"
+#include "instep/db/dialect.hpp"
 #include "output.hpp"
 
 #include <fmt/format.h>
@@ -15,10 +16,20 @@ namespace {
 
 constexpr std::uint64_t kRowsATransaction = 1000;
 
+/// What SQLite has no types for.
+struct ColumnTypes {
+    std::string_view uuid = "TEXT";
+    std::string_view time = "TEXT";
+};
+
+ColumnTypes types_of(const Dialect& dialect) {
+    return dialect.name() == "postgres" ? ColumnTypes{"uuid", "timestamptz"} : ColumnTypes{};
+}
+
 constexpr std::string_view kCreateUsers = R"(
 CREATE TABLE users (
-    id TEXT NOT NULL PRIMARY KEY, -- a UUID, as all ids here
-    employee_id TEXT,
+    id {uuid} NOT NULL PRIMARY KEY,
+    employee_id {uuid},
     employee_code VARCHAR(20) NOT NULL,
     national_id VARCHAR(13) NOT NULL,
     username VARCHAR(50) NOT NULL,
@@ -27,32 +38,32 @@ CREATE TABLE users (
     last_name VARCHAR(50) NOT NULL,
     email VARCHAR(100),
     phone VARCHAR(15),
-    department_id TEXT,
+    department_id {uuid},
     position VARCHAR(200),
     employee_type VARCHAR(20),
     profile_image_url VARCHAR(500),
     gender VARCHAR(10),
-    is_active BOOLEAN NOT NULL DEFAULT 1,
+    is_active BOOLEAN NOT NULL DEFAULT true,
     password_hash TEXT NOT NULL,
     mfa_secret TEXT,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    is_deleted BOOLEAN NOT NULL DEFAULT 0
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    is_deleted BOOLEAN NOT NULL DEFAULT false
 ))";
 
 constexpr std::string_view kInsertUser =
     "INSERT INTO users (id, employee_id, employee_code, national_id, username, title, first_name, "
     "last_name, email, phone, department_id, position, employee_type, profile_image_url, gender, "
     "is_active, password_hash, mfa_secret, created_at, updated_at, is_deleted) VALUES ($1, $2, "
-    "$3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $17, $18, $18, 0)";
+    "$3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, true, $16, $17, $18, $18, false)";
 
 constexpr std::string_view kCreateResources = R"(
 CREATE TABLE resources (
-    id INTEGER PRIMARY KEY,
+    id {uuid} NOT NULL PRIMARY KEY,
     reference_number VARCHAR(20) NOT NULL,
     first_name VARCHAR(50) NOT NULL,
-    created_by TEXT,
-    updated_by TEXT
+    created_by {uuid},
+    updated_by {uuid}
 ))";
 
 struct Person {
@@ -86,6 +97,8 @@ std::string in_lower_case(std::string_view name) {
 
 }  // namespace
 
+std::string employee_code(std::uint64_t number) { return fmt::format("E{:07}", number); }
+
 Result<std::string> UserInserter::insert(Transaction& transaction, std::uint64_t number,
                                          std::string_view now) {
     // The first ten users are the people that the names belong to; then names mix.
@@ -97,7 +110,7 @@ Result<std::string> UserInserter::insert(Transaction& transaction, std::uint64_t
                     number < kPeople.size() ? "" : fmt::format(".{}", number));
     std::string id = make_uuid_v7(clock_, random_);
     const std::string employee_id = make_uuid_v7(clock_, random_);
-    const std::string code = fmt::format("E{:07}", number);
+    const std::string code = employee_code(number);
     const std::string national_id = fmt::format("{:013}", 1'000'000'000'000 + number);
     const std::string email = fmt::format("{}@example.org", username);
     const std::string phone = fmt::format("+49302{:08}", number % 100'000'000);
@@ -120,7 +133,11 @@ Result<std::string> UserInserter::insert(Transaction& transaction, std::uint64_t
 
 Result<void> make_users(Connection& connection, std::uint64_t rows, const Clock& clock,
                         Random& random, const std::function<void(std::uint64_t)>& tell) {
-    INSTEP_TRY(connection.execute(kCreateUsers, {}));
+    const ColumnTypes types = types_of(connection.dialect());
+    INSTEP_TRY(connection.execute(
+        fmt::format(kCreateUsers, fmt::arg("uuid", types.uuid), fmt::arg("time", types.time)), {}));
+    INSTEP_TRY(
+        connection.execute("CREATE UNIQUE INDEX users_by_code ON users (employee_code)", {}));
     UserInserter inserter(clock, random);
     for (std::uint64_t number = 0; number < rows;) {
         INSTEP_TRY_ASSIGN(auto transaction,
@@ -136,8 +153,10 @@ Result<void> make_users(Connection& connection, std::uint64_t rows, const Clock&
     return {};
 }
 
-Result<void> make_resources(Connection& data_owner, Connection& iam) {
-    INSTEP_TRY_ASSIGN(auto users, iam.query("SELECT id FROM users ORDER BY rowid LIMIT 100", {}));
+Result<void> make_resources(Connection& data_owner, Connection& iam, const Clock& clock,
+                            Random& random) {
+    INSTEP_TRY_ASSIGN(auto users,
+                      iam.query("SELECT id FROM users ORDER BY employee_code LIMIT 100", {}));
     std::vector<std::string> ids;
     for (;;) {
         INSTEP_TRY_ASSIGN(const bool more, users->next());
@@ -147,14 +166,17 @@ Result<void> make_resources(Connection& data_owner, Connection& iam) {
         ids.emplace_back(users->text(0));
     }
     INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(data_owner, TransactionMode::kWrite));
-    INSTEP_TRY(transaction.execute(kCreateResources));
+    INSTEP_TRY(transaction.execute(
+        fmt::format(kCreateResources, fmt::arg("uuid", types_of(transaction.dialect()).uuid))));
     for (std::size_t i = 0; i < ids.size(); ++i) {
         const std::string reference = fmt::format("REF-{:05}", i + 1);
+        const std::string id = make_uuid_v7(clock, random);
         INSTEP_TRY(transaction.execute(
-            "INSERT INTO resources (reference_number, first_name, created_by, updated_by) "
-            "VALUES ($1, $2, $3, $4)",
-            {std::string_view(reference), kPeople[i % kPeople.size()].first_name,
-             std::string_view(ids[i]), std::string_view(ids[(i + 1) % ids.size()])}));
+            "INSERT INTO resources (id, reference_number, first_name, created_by, updated_by) "
+            "VALUES ($1, $2, $3, $4, $5)",
+            {std::string_view(id), std::string_view(reference),
+             kPeople[i % kPeople.size()].first_name, std::string_view(ids[i]),
+             std::string_view(ids[(i + 1) % ids.size()])}));
     }
     return transaction.commit();
 }
@@ -167,7 +189,7 @@ Result<std::string> describe_resource(Connection& data_owner) {
             "coalesce(c.email, 'no e-mail') || ')', u.first_name || ' ' || u.last_name || ' (' || "
             "coalesce(u.email, 'no e-mail') || ')' FROM resources r "
             "LEFT JOIN lookup_users c ON c.id = r.created_by "
-            "LEFT JOIN lookup_users u ON u.id = r.updated_by ORDER BY r.id LIMIT 1",
+            "LEFT JOIN lookup_users u ON u.id = r.updated_by ORDER BY r.reference_number LIMIT 1",
             {}));
     INSTEP_TRY_ASSIGN(const bool found, row->next());
     const auto name = [&](std::size_t column) {

@@ -1,5 +1,5 @@
-// The demo's own tables and rows, as an application would have them: `users` in iam.db, and
-// `resources` in data_owner.db.
+// The demo's own tables and rows, as an application would have them: `users` in iam's database,
+// and `resources` in data-owner's.
 #pragma once
 
 #include "instep/base/clock.hpp"
@@ -14,8 +14,8 @@
 namespace instep::cli {
 
 /// Users that the writer leaves alone, so that a change made by hand, or by `demo break`, stays
-/// to be seen. They have the lowest rowids, from 1.
-inline constexpr std::int64_t kReservedUsers = 2;
+/// to be seen: the first ones.
+inline constexpr std::uint64_t kReservedUsers = 2;
 inline constexpr std::string_view kFirstUsername = "ada.lovelace";
 
 /// What `users` publishes, in the order of iam.toml.
@@ -24,6 +24,9 @@ inline constexpr std::string_view kPublishedColumns =
     "phone, department_id, position, employee_type, profile_image_url, gender, is_active, "
     "created_at, updated_at, is_deleted";
 inline constexpr std::size_t kPublishedColumnCount = 19;
+
+/// What the user of this number has, and nobody else. Codes sort as numbers do.
+std::string employee_code(std::uint64_t number);
 
 /// Makes users. Every number is another user.
 class UserInserter {
@@ -46,7 +49,8 @@ Result<void> make_users(Connection& connection, std::uint64_t rows, const Clock&
                         Random& random, const std::function<void(std::uint64_t)>& tell);
 
 /// Creates `resources`, made and changed by some of the first users of `iam`.
-Result<void> make_resources(Connection& data_owner, Connection& iam);
+Result<void> make_resources(Connection& data_owner, Connection& iam, const Clock& clock,
+                            Random& random);
 
 /// One row of `resources` joined with `lookup_users`, in words; it was made by the first user.
 Result<std::string> describe_resource(Connection& data_owner);

@@ -20,20 +20,22 @@ namespace {
 /// Tells a demo's folder from others, and is locked while a demo runs in it.
 constexpr std::string_view kMarker = ".instep-demo";
 
+/// Without a broker: the others read iam's log.
+constexpr std::string_view kDirect = "direct:";
+
 struct TextFile {
     std::string_view name;
     std::string_view text;
 };
 
 constexpr std::array kServiceFiles = {
-    TextFile{
-        "iam.toml",
-        R"(# iam owns the users. A change to one of the columns below goes into the log of iam.db in
-# the very transaction that makes it, by triggers, and from there to the broker.
+    TextFile{"iam.toml",
+             R"(# iam owns the users. A change to one of the columns below goes into its log, in the
+# transaction that makes it, by triggers, and from there to the other services.
 [service]
 name = "iam"
-database = "sqlite:iam.db"
-broker = "embedded:broker.db"
+database = "{}"
+broker = "{}"
 
 # Only these columns leave the service. users.password_hash and users.mfa_secret are not among
 # them, and neither is any column that is added later.
@@ -58,8 +60,8 @@ personal = [
 #     from resources r left join lookup_users u on u.id = r.created_by;
 [service]
 name = "data-owner"
-database = "sqlite:data_owner.db"
-broker = "embedded:broker.db"
+database = "{}"
+broker = "{}"
 
 [[replica]]
 topic = "iam.user"
@@ -68,8 +70,8 @@ table = "lookup_users"  # all columns that iam publishes, under their names
     TextFile{"processing.toml", R"(# processing holds a copy of the users of its own.
 [service]
 name = "processing"
-database = "sqlite:processing.db"
-broker = "embedded:broker.db"
+database = "{}"
+broker = "{}"
 
 [[replica]]
 topic = "iam.user"
@@ -78,8 +80,8 @@ table = "lookup_users"
     TextFile{"admin.toml", R"(# admin holds a copy of the users of its own.
 [service]
 name = "admin"
-database = "sqlite:admin.db"
-broker = "embedded:broker.db"
+database = "{}"
+broker = "{}"
 
 [[replica]]
 topic = "iam.user"
@@ -144,7 +146,6 @@ Result<DemoFolder> DemoFolder::claim(const std::string& directory) {
             fmt::format("a demo is running in {}; end it, or give another --dir", directory));
     }
     INSTEP_TRY(claimed.clear());
-    INSTEP_TRY(claimed.write_service_files());
     return claimed;
 }
 
@@ -171,14 +172,21 @@ Result<void> DemoFolder::clear() const {
     return {};
 }
 
-Result<void> DemoFolder::write_service_files() const {
-    for (const TextFile& text_file : kServiceFiles) {
-        const std::string path = file(text_file.name);
+Result<void> DemoFolder::write_service_files(std::span<const std::string> databases,
+                                             std::string_view broker) const {
+    for (std::size_t i = 0; i < kServiceFiles.size(); ++i) {
+        const std::string_view its_broker = broker == "embedded:"        ? "embedded:broker.db"
+                                            : broker == kDirect && i > 0 ? "direct:iam.toml"
+                                                                         : broker;
+        const std::string path = file(kServiceFiles[i].name);
         std::ofstream out(path, std::ios::trunc);
-        out << text_file.text;
+        using std::filesystem::perms;
+        std::error_code failed;
+        std::filesystem::permissions(path, perms::owner_read | perms::owner_write, failed);
+        out << fmt::format(fmt::runtime(kServiceFiles[i].text), databases[i], its_broker);
         out.close();
-        if (!out) {
-            return cannot("write", path, errno);
+        if (!out || failed) {
+            return cannot("write", path, failed ? failed.value() : errno);
         }
     }
     return {};

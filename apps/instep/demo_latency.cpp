@@ -1,5 +1,7 @@
 #include "demo_latency.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -16,9 +18,10 @@ constexpr auto kIdle = 100ms;
 
 /// From 50 µs to about two minutes, each five percent above the one before; in milliseconds.
 std::vector<double> bounds() {
+    constexpr int kSteps = 302;
     std::vector<double> bounds;
-    for (double bound = 0.05; bound < 120'000; bound *= 1.05) {
-        bounds.push_back(bound);
+    for (int step = 0; step < kSteps; ++step) {
+        bounds.push_back(0.05 * std::pow(1.05, step));
     }
     return bounds;
 }
@@ -47,10 +50,9 @@ std::optional<LatencyFigures> LatencyRecord::figures() const {
     return LatencyFigures{rounded(*p50), rounded(*p99), max};
 }
 
-LatencyProbe::LatencyProbe(std::vector<WatchedReplica> replicas, std::uint32_t epoch,
-                           const Clock& clock, Random& random, Logger& logger)
-    : epoch_(epoch),
-      clock_(clock),
+LatencyProbe::LatencyProbe(std::vector<WatchedReplica> replicas, const Clock& clock, Random& random,
+                           Logger& logger)
+    : clock_(clock),
       loop_(
           {.name = "latency probe"}, [this](const std::stop_token&) { return look(); },
           [this](const std::stop_token& stop, std::chrono::milliseconds) { wait(stop); }, clock,
@@ -109,7 +111,7 @@ Result<void> LatencyProbe::look_at(Watch& watch) {
             }
             oldest = watch.expected.front();
         }
-        INSTEP_TRY_ASSIGN(const bool arrived, has_arrived(watch, oldest));
+        INSTEP_TRY_ASSIGN(const bool arrived, has_arrived(watch.replica, oldest));
         if (!arrived) {
             watch.token = token;
             return {};
@@ -123,12 +125,22 @@ Result<void> LatencyProbe::look_at(Watch& watch) {
     }
 }
 
-Result<bool> LatencyProbe::has_arrived(Watch& watch, const CommittedChange& change) const {
-    INSTEP_TRY_ASSIGN(const RowExplanation row,
-                      explain_row(*watch.replica.connection, watch.replica.definition, change.key));
-    const Version expected{epoch_, change.seq, 0};
-    return row.version.value_or(Version{}) >= expected ||
-           row.deleted_at.value_or(Version{}) >= expected;
+Result<bool> LatencyProbe::has_arrived(const WatchedReplica& replica,
+                                       const CommittedChange& change) {
+    const ValueView parameters[] = {std::string_view(change.key),
+                                    std::string_view(change.updated_at)};
+    INSTEP_TRY_ASSIGN(
+        const auto row,
+        replica.connection->query(fmt::format("SELECT 1 FROM {} WHERE id = $1 AND updated_at >= $2",
+                                              replica.definition.table),
+                                  parameters));
+    INSTEP_TRY_ASSIGN(const bool is_there, row->next());
+    if (is_there) {
+        return true;
+    }
+    INSTEP_TRY_ASSIGN(const RowExplanation explained,
+                      explain_row(*replica.connection, replica.definition, change.key));
+    return explained.deleted_at.has_value();
 }
 
 void LatencyProbe::wait(const std::stop_token& stop) {

@@ -1,11 +1,11 @@
-// How long a change takes from its commit in iam.db to its commit in each replica's database.
+// How long a change takes from its commit in iam's database to its commit in each replica's.
 //
-// The writer notes, right after a commit has returned, the monotonic time, the key of the
-// transaction's last change and its place in the log. One thread looks at each replica's
-// database every millisecond while it waits for something, and asks for that row whenever
-// another connection has committed: the change has arrived once the row, or its tombstone, has
-// a version at least as new. The time of that look counts, so a latency reads up to about a
-// millisecond too long, never too short. At most one transaction in five milliseconds is
+// The writer notes, right after a commit has returned, the monotonic time, and the key and the
+// updated_at of the transaction's last change. One thread looks at each replica's database
+// every millisecond while it waits for something, and asks for that row whenever another
+// connection has committed: the change has arrived once the row is at least as new, or buried,
+// since the writer never uses an id twice. The time of that look counts, so a latency reads up to
+// about a millisecond too long, never too short. At most one transaction in five milliseconds is
 // measured, and none that would wait behind two thousand others.
 #pragma once
 
@@ -58,8 +58,8 @@ struct WatchedReplica {
 class LatencyProbe {
 public:
     /// Starts nothing. All but the replicas must outlive the probe.
-    LatencyProbe(std::vector<WatchedReplica> replicas, std::uint32_t epoch, const Clock& clock,
-                 Random& random, Logger& logger);
+    LatencyProbe(std::vector<WatchedReplica> replicas, const Clock& clock, Random& random,
+                 Logger& logger);
 
     void start() { loop_.start(); }
     Result<void> stop();
@@ -88,11 +88,10 @@ private:
 
     Result<std::uint64_t> look();
     Result<void> look_at(Watch& watch);
-    Result<bool> has_arrived(Watch& watch, const CommittedChange& change) const;
+    static Result<bool> has_arrived(const WatchedReplica& replica, const CommittedChange& change);
     void wait(const std::stop_token& stop);
 
     std::vector<std::unique_ptr<Watch>> watches_;
-    const std::uint32_t epoch_;
     const Clock& clock_;
     std::atomic<bool> measures_ = false;
     LatencyRecord all_;

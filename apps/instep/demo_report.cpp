@@ -38,7 +38,7 @@ JsonObject to_json(const DemoResult& result) {
     return summary.flag("ok", result.ok());
 }
 
-void show(Output& output, const DemoResult& result, const DemoFolder& folder) {
+void show(Output& output, const DemoResult& result, const DemoSystem& system) {
     using enum Table::Align;
     Table table({{"REPLICA"},
                  {"ROWS", kRight},
@@ -74,10 +74,14 @@ void show(Output& output, const DemoResult& result, const DemoFolder& folder) {
                           fmt::format(": {}.", counted(result.proof.differences(), "difference")));
     output.line(result.resource);
     output.line(
-        fmt::format("Latency is from the commit in iam.db to the commit in a replica's "
-                    "database, to 1 ms.\nEverything stays in {}; to go on with it: "
-                    "instep run {}",
-                    folder.file(""), fmt::join(folder.service_files(), " ")));
+        "Latency is from the commit in iam's database to the commit in a replica's, to 1 ms.");
+    const DemoFolder& folder = system.folder();
+    output.line(
+        system.databases().stay()
+            ? fmt::format("Everything stays in {}; to go on with it: instep run {}",
+                          system.databases().are_on_server() ? "the databases" : folder.file(""),
+                          fmt::join(folder.service_files(), " "))
+            : std::string("The databases are gone again; --keep leaves them there."));
 }
 
 }  // namespace instep::cli

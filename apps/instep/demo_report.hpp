@@ -34,6 +34,6 @@ struct DemoResult {
 JsonObject to_json(const DemoResult& result);
 
 /// A table and a few sentences.
-void show(Output& output, const DemoResult& result, const DemoFolder& folder);
+void show(Output& output, const DemoResult& result, const DemoSystem& system);
 
 }  // namespace instep::cli

@@ -58,8 +58,10 @@ DemoSystem::LogFile::LogFile(const std::string& path)
 
 DemoSystem::LogFile::~LogFile() { ::close(descriptor); }
 
-DemoSystem::DemoSystem(Context& context, DemoFolder folder, std::uint64_t rows)
+DemoSystem::DemoSystem(Context& context, DemoDatabases databases, DemoFolder folder,
+                       std::uint64_t rows)
     : context_(context),
+      databases_(std::move(databases)),
       folder_(std::move(folder)),
       start_rows_(rows),
       log_(folder_.file("demo.log")),
@@ -67,12 +69,18 @@ DemoSystem::DemoSystem(Context& context, DemoFolder folder, std::uint64_t rows)
       logger_(log_sink_, context.clock),
       brokers_(context.clock) {}
 
-Result<std::unique_ptr<DemoSystem>> DemoSystem::prepare(Context& context,
-                                                        const std::string& directory,
+Result<std::unique_ptr<DemoSystem>> DemoSystem::prepare(Context& context, const DemoPlace& place,
                                                         std::uint64_t rows) {
     keep_memory_small();
-    INSTEP_TRY_ASSIGN(DemoFolder folder, DemoFolder::claim(directory));
-    std::unique_ptr<DemoSystem> system(new DemoSystem(context, std::move(folder), rows));
+    if (place.broker != "embedded:" && place.broker != "direct:") {
+        // Before anything is made.
+        INSTEP_TRY(Brokers(context.clock).open(place.broker));
+    }
+    INSTEP_TRY_ASSIGN(DemoDatabases databases, DemoDatabases::create(place, context.clock));
+    INSTEP_TRY_ASSIGN(DemoFolder folder, DemoFolder::claim(place.directory));
+    INSTEP_TRY(folder.write_service_files(databases.urls(), place.broker));
+    std::unique_ptr<DemoSystem> system(
+        new DemoSystem(context, std::move(databases), std::move(folder), rows));
     INSTEP_TRY_ASSIGN(system->configs_, load_services(system->folder_.service_files()));
     INSTEP_TRY(system->make_tables());
     INSTEP_TRY(apply_services(system->configs_, context.clock));
@@ -93,14 +101,14 @@ Result<void> DemoSystem::make_tables() {
         }));
     INSTEP_TRY_ASSIGN(const auto data_owner_database, open(1));
     INSTEP_TRY_ASSIGN(const auto data_owner, data_owner_database->connect());
-    return make_resources(*data_owner, *iam);
+    return make_resources(*data_owner, *iam, context_.clock, context_.random);
 }
 
 Result<void> DemoSystem::connect() {
     const ServiceConfig& owner = configs_.front();
     INSTEP_TRY_ASSIGN(iam_database_, open_database(owner.database, context_.clock));
     INSTEP_TRY_ASSIGN(iam_, iam_database_->connect(kSmallConnection));
-    INSTEP_TRY_ASSIGN(broker_, brokers_.open(owner.broker));
+    INSTEP_TRY_ASSIGN(broker_, brokers_.open(owner));
     for (const ServiceConfig& config : configs_) {
         for (const ReplicaDefinition& definition : config.replicas) {
             INSTEP_TRY_ASSIGN(const auto database, open_database(config.database, context_.clock));
@@ -147,6 +155,18 @@ Result<void> DemoSystem::stop(std::string_view service) {
     return {};
 }
 
+Result<void> DemoSystem::close() {
+    INSTEP_TRY(stop());
+    replicas_.clear();
+    iam_.reset();
+    return databases_.drop();
+}
+
+std::string DemoSystem::iam_shell() const {
+    return databases_.are_on_server() ? fmt::format("psql {} -c", iam_database_->display_url())
+                                      : fmt::format("sqlite3 {}", folder_.file("iam.db"));
+}
+
 Result<std::unique_ptr<DemoWriter>> DemoSystem::make_writer(DemoWriterOptions options) {
     options.first_number = start_rows_;
     return DemoWriter::create(*iam_database_, context_.clock, context_.random, logger_,
@@ -161,16 +181,19 @@ Result<std::unique_ptr<LatencyProbe>> DemoSystem::make_probe() {
         INSTEP_TRY_ASSIGN(auto connection, database->connect(kSmallConnection));
         watched.push_back({replicas_[i].definition, std::move(connection)});
     }
-    INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(*iam_));
-    return std::make_unique<LatencyProbe>(std::move(watched), identity.epoch, context_.clock,
-                                          context_.random, logger_);
+    return std::make_unique<LatencyProbe>(std::move(watched), context_.clock, context_.random,
+                                          logger_);
 }
 
 Result<SystemLook> DemoSystem::look() {
     SystemLook look;
     // The head first: what is committed between the two reads must not seem published.
     INSTEP_TRY_ASSIGN(look.committed, log_head(*iam_));
-    INSTEP_TRY_ASSIGN(const LogLag unpublished, log_lag(*iam_, "relay"));
+    // Without a broker a change is published when it is in the log.
+    LogLag unpublished;
+    if (!configs_.front().broker.starts_with("direct:")) {
+        INSTEP_TRY_ASSIGN(unpublished, log_lag(*iam_, "relay"));
+    }
     look.published = look.committed - std::min(look.committed, unpublished.events);
     INSTEP_TRY_ASSIGN(const auto lags, broker_->lag(configs_[1].replicas.front().topic));
     for (const DemoReplica& replica : replicas_) {

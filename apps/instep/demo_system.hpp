@@ -2,6 +2,7 @@
 #pragma once
 
 #include "command.hpp"
+#include "demo_databases.hpp"
 #include "demo_folder.hpp"
 #include "demo_latency.hpp"
 #include "demo_writer.hpp"
@@ -30,7 +31,7 @@ struct ReplicaLook {
     std::uint64_t filled_rows = 0;
     ApplyCounts counts;
 
-    /// Events committed in iam.db that have not reached it.
+    /// Events committed by iam that have not reached it.
     std::uint64_t lag = 0;
     std::uint64_t parked_keys = 0;
     std::uint64_t parked_events = 0;
@@ -59,10 +60,9 @@ struct DemoReplica {
 /// For one thread at a time.
 class DemoSystem {
 public:
-    /// Claims the folder, fills `users` with `rows` rows and applies the service files; nothing
-    /// runs yet, and the replicas are still to be filled.
-    static Result<std::unique_ptr<DemoSystem>> prepare(Context& context,
-                                                       const std::string& directory,
+    /// Makes the databases, claims the folder, fills `users` with `rows` rows and applies the
+    /// service files; nothing runs yet, and the replicas are still to be filled.
+    static Result<std::unique_ptr<DemoSystem>> prepare(Context& context, const DemoPlace& place,
                                                        std::uint64_t rows);
 
     /// Runs these services in this process until stop(). Services that were started together
@@ -73,6 +73,9 @@ public:
     /// Stops everything, or the services that were started together with `service`.
     Result<void> stop();
     Result<void> stop(std::string_view service);
+
+    /// Stops everything and drops what is not to stay. Only the folder may be asked for then.
+    Result<void> close();
 
     Result<std::unique_ptr<DemoWriter>> make_writer(DemoWriterOptions options);
     Result<std::unique_ptr<LatencyProbe>> make_probe();
@@ -87,8 +90,13 @@ public:
     [[nodiscard]] std::vector<std::string> failures() const;
 
     [[nodiscard]] const DemoFolder& folder() const { return folder_; }
+    [[nodiscard]] const DemoDatabases& databases() const { return databases_; }
+
+    /// The begin of a command for a terminal that ends with SQL for iam's database.
+    [[nodiscard]] std::string iam_shell() const;
     [[nodiscard]] std::uint64_t start_rows() const { return start_rows_; }
     [[nodiscard]] Connection& iam() { return *iam_; }
+    [[nodiscard]] Broker& broker() { return *broker_; }
     [[nodiscard]] std::span<const DemoReplica> replicas() const { return replicas_; }
 
     /// Where services that run elsewhere may log, too.
@@ -105,13 +113,16 @@ private:
         int descriptor;
     };
 
-    DemoSystem(Context& context, DemoFolder folder, std::uint64_t rows);
+    DemoSystem(Context& context, DemoDatabases databases, DemoFolder folder, std::uint64_t rows);
     Result<void> make_tables();
     Result<void> connect();
     Result<ReplicaLook> look_at(const DemoReplica& replica, std::uint64_t unpublished,
                                 std::span<const SubscriptionLag> lags);
 
     Context& context_;
+
+    /// Outlives everything that is connected to them.
+    DemoDatabases databases_;
     const DemoFolder folder_;
     const std::uint64_t start_rows_;
     LogFile log_;

@@ -65,11 +65,11 @@ std::string DemoView::hints() const {
     const DemoFolder& folder = system_.folder();
     return fmt::format(
         "In another terminal:\n"
-        "  sqlite3 {} \"update users set first_name = 'Countess' where username = '{}'\"\n"
+        "  {} \"update users set first_name = 'Countess' where username = '{}'\"\n"
         "  instep status {}\n"
         "  instep tail {}\n"
         "Ctrl-C ends it early, with the same proof.\n",
-        folder.file("iam.db"), kFirstUsername, fmt::join(folder.service_files(), " "),
+        system_.iam_shell(), kFirstUsername, fmt::join(folder.service_files(), " "),
         folder.file("iam.toml"));
 }
 

@@ -20,12 +20,13 @@ constexpr std::chrono::microseconds kBehindMax = 1s;
 /// What a user's row is changed by. The parameters are the id, the time and a number; every
 /// one changes updated_at, which is published, so each of them is one event.
 constexpr std::array<std::string_view, 5> kUpdates = {
-    "UPDATE users SET position = 'Desk ' || $3, updated_at = $2 WHERE id = $1",
-    "UPDATE users SET phone = printf('+49301%08d', $3 % 100000000), updated_at = $2 WHERE id = $1",
-    "UPDATE users SET is_active = $3 % 2, updated_at = $2 WHERE id = $1",
-    "UPDATE users SET is_deleted = $3 % 2, updated_at = $2 WHERE id = $1",
-    "UPDATE users SET email = CASE $3 % 5 WHEN 0 THEN NULL ELSE username || '@mail' || $3 % 100 "
-    "|| '.example.org' END, updated_at = $2 WHERE id = $1"};
+    "UPDATE users SET position = 'Desk ' || CAST($3 AS BIGINT), updated_at = $2 WHERE id = $1",
+    "UPDATE users SET phone = '+49301' || substr(CAST(100000000 + CAST($3 AS BIGINT) AS TEXT), 2), "
+    "updated_at = $2 WHERE id = $1",
+    "UPDATE users SET is_active = (CAST($3 AS BIGINT) % 2 = 1), updated_at = $2 WHERE id = $1",
+    "UPDATE users SET is_deleted = (CAST($3 AS BIGINT) % 2 = 1), updated_at = $2 WHERE id = $1",
+    "UPDATE users SET email = CASE CAST($3 AS BIGINT) % 5 WHEN 0 THEN NULL ELSE username || "
+    "'@mail' || (CAST($3 AS BIGINT) % 100) || '.example.org' END, updated_at = $2 WHERE id = $1"};
 
 }  // namespace
 
@@ -79,17 +80,14 @@ Result<std::uint64_t> DemoWriter::write(std::uint64_t changes) {
     CommittedChange last;
     std::uint64_t written = 0;
     for (std::uint64_t i = 0; i < changes; ++i) {
-        INSTEP_TRY_ASSIGN(std::string key, change(transaction, next_time()));
+        std::string now = next_time();
+        INSTEP_TRY_ASSIGN(std::string key, change(transaction, now));
         if (!key.empty()) {
             last.key = std::move(key);
+            last.updated_at = std::move(now);
             ++written;
         }
     }
-    // Nobody else writes now, so the newest event in the log is the last change's.
-    INSTEP_TRY_ASSIGN(auto newest, transaction.query("SELECT max(seq) FROM instep_log"));
-    INSTEP_TRY(newest->next());
-    last.seq = static_cast<std::uint64_t>(newest->integer(0));
-    newest.reset();
     INSTEP_TRY(transaction.commit());
     last.committed = clock_.monotonic();
     if (options_.committed && written > 0) {
@@ -117,20 +115,18 @@ Result<std::string> DemoWriter::change(Transaction& transaction, std::string_vie
     return id;
 }
 
-/// Near a random place of the table, so that nothing has to be remembered of it.
+/// Near a random number, so that nothing has to be remembered of the table.
 Result<std::string> DemoWriter::pick_user(Transaction& transaction) {
-    INSTEP_TRY_ASSIGN(auto row, transaction.query("SELECT max(rowid) FROM users"));
-    INSTEP_TRY(row->next());
-    const std::int64_t end = row->integer(0);
-    if (end <= kReservedUsers) {
+    if (next_number_ <= kReservedUsers) {
         return std::string();
     }
-    const std::int64_t place =
-        kReservedUsers + 1 +
-        static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(end - kReservedUsers)));
+    const std::string code =
+        employee_code(kReservedUsers + random_.below(next_number_ - kReservedUsers));
     INSTEP_TRY_ASSIGN(
-        row, transaction.query("SELECT id FROM users WHERE rowid >= $1 ORDER BY rowid LIMIT 1",
-                               {place}));
+        auto row,
+        transaction.query(
+            "SELECT id FROM users WHERE employee_code >= $1 ORDER BY employee_code LIMIT 1",
+            {std::string_view(code)}));
     INSTEP_TRY_ASSIGN(const bool found, row->next());
     return found ? std::string(row->text(0)) : std::string();
 }

@@ -23,8 +23,9 @@ namespace instep::cli {
 struct CommittedChange {
     std::string key;
 
-    /// Its place in the log.
-    std::uint64_t seq = 0;
+    /// What the user's updated_at became, or would have become had it not been deleted. No two
+    /// changes have the same.
+    std::string updated_at;
     std::chrono::microseconds committed{0};
 };
 

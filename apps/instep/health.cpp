@@ -26,11 +26,21 @@ public:
             ++replicas_;
             add_replica(service, replica);
         }
+        for (const ReplayStatus& replay : service.status.replays) {
+            add_replay(replay);
+        }
         for (const ParkedKey& parked : service.status.parked) {
             FlowHealth& flow = flow_named(parked.subscription);
+            if (parked.skipped) {
+                ++skipped_events_[parked.subscription];
+                continue;
+            }
             flow.state = "parked";
             flow.unhealthy = true;
             ++parked_keys_[parked.subscription];
+        }
+        for (const SubscriptionHalt& halt : service.status.halts) {
+            add_halt(halt);
         }
     }
 
@@ -38,9 +48,13 @@ public:
         for (const auto& [name, keys] : parked_keys_) {
             add_remark(flow_named(name), fmt::format("has {}", counted(keys, "parked key")));
         }
+        for (const auto& [name, events] : skipped_events_) {
+            add_remark(flow_named(name), fmt::format("has {}", counted(events, "skipped event")));
+        }
         std::vector<std::string> remarks;
         for (const FlowHealth& flow : health_.flows) {
-            health_.caught_up = health_.caught_up && flow.state == "caught up";
+            const bool rests = flow.state == to_string(HaltKind::kPaused) && flow.lag_events == 0;
+            health_.caught_up = health_.caught_up && (rests || flow.state == "caught up");
             health_.healthy = health_.healthy && !flow.unhealthy;
             if (!flow.remark.empty()) {
                 remarks.push_back(fmt::format("{} {}", flow.name, flow.remark));
@@ -61,6 +75,22 @@ private:
             flow.state = "no holder";
             flow.unhealthy = true;
             add_remark(flow, "has no holder");
+        }
+        if (status.wal_slot) {
+            add_slot(flow, *status.wal_slot);
+        }
+    }
+
+    static void add_slot(FlowHealth& flow, const WalSlotStatus& slot) {
+        if (slot.state == "lost" || slot.state == "missing") {
+            flow.state = "behind";
+            flow.unhealthy = true;
+            add_remark(flow, fmt::format("finds slot {} {} and will fill replicas again", slot.name,
+                                         slot.state));
+        } else if (slot.alarm != WalAlarm::kNone) {
+            flow.unhealthy = flow.unhealthy || slot.alarm != WalAlarm::kHalf;
+            add_remark(flow, fmt::format("has spent {} % of its WAL budget",
+                                         slot.retained_bytes * 100 / slot.budget_bytes));
         }
     }
 
@@ -87,6 +117,33 @@ private:
                    : status.state == ReplicaState::kRefused
                        ? fmt::format("was refused by its owner ({})", status.problem)
                        : "has not asked for its rows yet");
+    }
+
+    /// Holders of several partitions may say the same.
+    void add_halt(const SubscriptionHalt& halt) {
+        FlowHealth& flow = flow_named(halt.subscription);
+        const std::string_view state = to_string(halt.halt.kind);
+        const bool is_said = flow.state == state;
+        flow.state = state;
+        if (!is_said) {
+            add_remark(flow, halt.halt.kind == HaltKind::kPaused
+                                 ? fmt::format("is {}", halt.halt.reason)
+                                 : fmt::format("takes no events ({})", halt.halt.reason));
+        }
+        flow.unhealthy = flow.unhealthy || halt.halt.kind != HaltKind::kPaused;
+    }
+
+    /// The events of a replay are old by their nature: what counts is whether it moves.
+    void add_replay(const ReplayStatus& replay) {
+        const bool is_asked = replay.state == "asked";
+        if (!is_asked && replay.state != "running") {
+            return;
+        }
+        FlowHealth& flow = flow_named(replay.subscription);
+        flow.state = "replaying";
+        flow.unhealthy = now_ - replay.moved > lag_max_;
+        add_remark(flow,
+                   is_asked ? "is asked to handle past events again" : "handles past events again");
     }
 
     /// Partitions of one flow add up; the oldest event of all counts.
@@ -140,6 +197,7 @@ private:
     Health health_;
     std::size_t replicas_ = 0;
     std::map<std::string, std::uint64_t> parked_keys_;
+    std::map<std::string, std::uint64_t> skipped_events_;
     std::set<std::tuple<std::string, std::string, std::uint32_t>> seen_;
 };
 
@@ -147,6 +205,7 @@ private:
 
 Result<std::vector<ObservedService>> observe(std::vector<ServiceConfig> configs, const Clock& clock,
                                              Brokers& brokers) {
+    brokers.know(configs);
     std::vector<ObservedService> services;
     for (ServiceConfig& config : configs) {
         auto status = read_status(config, clock, brokers);

@@ -31,7 +31,8 @@ struct FlowHealth {
     /// "relay of iam", "data-owner.lookup_users".
     std::string name;
 
-    /// "caught up", "behind", "no holder", "new", "filling", "refused" or "parked".
+    /// "caught up", "behind", "no holder", "new", "filling", "refused", "replaying" or "parked"; or
+    /// the kind of its halt: "paused", "circuit_open", "failed_event" or "parked_limit".
     std::string state;
     std::uint64_t lag_events = 0;
 
@@ -46,7 +47,8 @@ struct FlowHealth {
 struct Health {
     std::vector<FlowHealth> flows;
 
-    /// Nothing waits anywhere, and every replica is live.
+    /// Nothing waits anywhere, and every replica is live. Whether something is paused is another
+    /// matter.
     bool caught_up = true;
 
     /// Something has work and does not do it, or waits for a person.

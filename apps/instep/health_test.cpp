@@ -58,6 +58,54 @@ TEST_F(HealthTest, AShortLagIsNoIllness) {
     EXPECT_EQ(health.sentence, "data-owner.lookup_users is 1,204 events (3.0 s) behind.");
 }
 
+TEST_F(HealthTest, AReplayIsIllOnlyIfItDoesNotMove) {
+    reader().subscriptions = {lag(1204, seconds(3000))};
+    ReplayStatus replay;
+    replay.subscription = "data-owner.lookup_users";
+    replay.state = "running";
+    replay.moved = kNow - seconds(3);
+    reader().replays = {replay};
+    EXPECT_TRUE(judge().healthy);
+    EXPECT_FALSE(judge().caught_up);
+    EXPECT_EQ(judge().flows.back().state, "replaying");
+    reader().replays[0].moved = kNow - seconds(300);
+    EXPECT_FALSE(judge().healthy);
+    reader().subscriptions.clear();
+    reader().replays[0].state = "asked";
+    EXPECT_FALSE(judge().healthy) << "nobody takes it up";
+    EXPECT_FALSE(judge().caught_up);
+    reader().subscriptions = {lag(1204, seconds(3000))};
+    reader().replays[0].state = "done";
+    EXPECT_FALSE(judge().healthy) << "what waits is old";
+}
+
+TEST_F(HealthTest, ASpentWalBudgetIsToldInTwoSteps) {
+    WalSlotStatus slot;
+    slot.name = "instep_iam";
+    slot.state = "streaming";
+    slot.budget_bytes = 1000;
+    slot.retained_bytes = 520;
+    slot.alarm = WalAlarm::kHalf;
+    owner().wal_slot = slot;
+    EXPECT_TRUE(judge().healthy);
+    EXPECT_TRUE(judge().caught_up);
+    EXPECT_EQ(judge().sentence, "relay of iam has spent 52 % of its WAL budget.");
+    owner().wal_slot->retained_bytes = 810;
+    owner().wal_slot->alarm = WalAlarm::kHigh;
+    EXPECT_FALSE(judge().healthy);
+    EXPECT_EQ(judge().sentence, "relay of iam has spent 81 % of its WAL budget.");
+}
+
+TEST_F(HealthTest, ALostSlotIsIll) {
+    owner().wal_slot = WalSlotStatus{};
+    owner().wal_slot->name = "instep_iam";
+    owner().wal_slot->state = "lost";
+    EXPECT_FALSE(judge().healthy);
+    EXPECT_FALSE(judge().caught_up);
+    EXPECT_EQ(judge().sentence,
+              "relay of iam finds slot instep_iam lost and will fill replicas again.");
+}
+
 TEST_F(HealthTest, AnOldEventThatWaitsIs) {
     reader().subscriptions = {lag(1, seconds(61))};
     EXPECT_FALSE(judge().healthy);
@@ -123,6 +171,34 @@ TEST_F(HealthTest, AParkedKeyWaitsForAPerson) {
     EXPECT_FALSE(health.healthy);
     EXPECT_FALSE(health.caught_up);
     EXPECT_EQ(health.sentence, "data-owner.lookup_users has 2 parked keys.");
+}
+
+TEST_F(HealthTest, APauseIsNoIllnessButItsLagIs) {
+    reader().halts = {{"data-owner.lookup_users", {}, {HaltKind::kPaused, "paused by ada", kNow}}};
+    EXPECT_TRUE(judge().healthy);
+    EXPECT_TRUE(judge().caught_up);
+    EXPECT_EQ(judge().flows.back().state, "paused");
+    EXPECT_EQ(judge().sentence, "data-owner.lookup_users is paused by ada.");
+    reader().subscriptions = {lag(5, seconds(300))};
+    EXPECT_FALSE(judge().healthy);
+    EXPECT_FALSE(judge().caught_up);
+}
+
+TEST_F(HealthTest, AnOpenCircuitIsToldOnceWhateverHoldersSayIt) {
+    const Halt open{HaltKind::kCircuitOpen, "no mail server", kNow};
+    reader().halts = {{"data-owner.lookup_users", 0, open}, {"data-owner.lookup_users", 1, open}};
+    EXPECT_FALSE(judge().healthy);
+    EXPECT_EQ(judge().sentence, "data-owner.lookup_users takes no events (no mail server).");
+}
+
+TEST_F(HealthTest, ASkippedEventIsToldAndHoldsNothingUp) {
+    ParkedKey skipped;
+    skipped.subscription = "data-owner.mail";
+    skipped.skipped = kNow;
+    reader().parked = {skipped};
+    EXPECT_TRUE(judge().healthy);
+    EXPECT_TRUE(judge().caught_up);
+    EXPECT_EQ(judge().sentence, "data-owner.mail has 1 skipped event.");
 }
 
 }  // namespace

@@ -16,8 +16,10 @@ instep::cli::ExitCode run(std::span<char* const> arguments) {
     Context context{clock, random, output};
     CommandLine line(output);
     for (const auto add :
-         {add_demo, add_init, add_check, add_plan, add_apply, add_run, add_status, add_tail,
-          add_explain, add_backfill, add_verify, add_repair, add_wait, add_version}) {
+         {add_demo,     add_init,           add_check,   add_plan,     add_apply,  add_run,
+          add_status,   add_tail,           add_explain, add_backfill, add_scans,  add_deadletters,
+          add_pause,    add_resume,         add_replay,  add_verify,   add_repair, add_wait,
+          add_contract, add_migrate_broker, add_version}) {
         add(line, context);
     }
     const ExitCode exit = line.run(arguments);

@@ -201,7 +201,7 @@ void Output::error(const Error& error, ExitCode exit) {
     if (json()) {
         object(JsonObject("instep.error/1")
                    .text("code", to_string(error.code))
-                   .real("exit", static_cast<double>(exit))
+                   .count("exit", static_cast<std::uint64_t>(exit))
                    .text("message", error.message));
         return;
     }

@@ -26,7 +26,7 @@ void show(Output& output, std::span<const VerificationOutcome> outcomes) {
     for (const VerificationOutcome& outcome : outcomes) {
         const VerificationStatus& status = outcome.status;
         output.line(fmt::format(
-            "{}: {}", outcome.definition.subscription(),
+            "{}: {}", outcome.definition.address(),
             status.differences == 0
                 ? fmt::format("nothing to repair in {}", counted(status.rows_checked, "row"))
                 : fmt::format("{} of {} repaired", grouped(status.repaired),

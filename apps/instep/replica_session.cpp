@@ -32,6 +32,12 @@ Result<std::unique_ptr<ReplicaSession>> ReplicaSession::open(Context& context,
 }
 
 Result<void> ReplicaSession::start(std::vector<ServiceConfig> configs, std::string_view table) {
+    for (ServiceConfig& config : configs) {
+        // Their code is in the service's own program, and replicas need none of it.
+        config.subscriptions.clear();
+        // Whoever runs the services for good listens there.
+        config.listen.clear();
+    }
     INSTEP_TRY_ASSIGN(
         group_, ServiceGroup::create(std::move(configs), context_.clock, context_.random, logger_));
     std::vector<std::string> names;

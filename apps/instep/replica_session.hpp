@@ -27,7 +27,7 @@ struct ReplicaTarget {
     std::unique_ptr<Connection> connection;
 
     /// "data-owner.lookup_users".
-    [[nodiscard]] std::string name() const { return definition.subscription(); }
+    [[nodiscard]] std::string name() const { return definition.address(); }
 };
 
 /// As the database has it; state kNew if it has never been heard of.

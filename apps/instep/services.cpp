@@ -1,5 +1,6 @@
 #include "services.hpp"
 
+#include "instep/service/monitor.hpp"
 #include "output.hpp"
 
 #include <fmt/format.h>
@@ -50,7 +51,8 @@ Result<std::vector<ServiceChanges>> for_each_service(std::span<const ServiceConf
     return all;
 }
 
-/// Unique among processes, and readable in a list of leases.
+}  // namespace
+
 std::string make_process_id(Random& random) {
     std::array<char, 256> host{};
     if (::gethostname(host.data(), host.size() - 1) != 0) {
@@ -58,8 +60,6 @@ std::string make_process_id(Random& random) {
     }
     return fmt::format("{}/{}/{:08x}", host.data(), ::getpid(), random.below(1ULL << 32U));
 }
-
-}  // namespace
 
 Result<std::vector<ServiceConfig>> load_services(std::span<const std::string> files) {
     std::vector<ServiceConfig> configs;
@@ -88,13 +88,14 @@ Result<std::vector<ServiceChanges>> apply_services(std::span<const ServiceConfig
 
 Result<std::unique_ptr<ServiceGroup>> ServiceGroup::create(std::vector<ServiceConfig> configs,
                                                            const Clock& clock, Random& random,
-                                                           Logger& logger) {
-    std::unique_ptr<ServiceGroup> group(new ServiceGroup(clock));
-    const Surroundings surroundings{clock, random, logger, group->brokers_,
-                                    make_process_id(random)};
+                                                           Logger& logger, Monitor* monitor) {
+    std::unique_ptr<ServiceGroup> group(new ServiceGroup(
+        clock, random, logger, monitor != nullptr ? monitor->process_id() : make_process_id(random),
+        monitor));
+    group->brokers_.know(configs);
     for (ServiceConfig& config : configs) {
         const std::string name = config.name;
-        auto service = Service::create(std::move(config), surroundings);
+        auto service = Service::create(std::move(config), group->surroundings_);
         if (!service) {
             return fail_in(name, std::move(service).error());
         }
@@ -121,6 +122,25 @@ Result<void> ServiceGroup::stop() {
         if (!stopped) {
             return fail_in(service->config().name, std::move(stopped).error());
         }
+    }
+    return {};
+}
+
+Result<void> ServiceGroup::follow_moves() {
+    for (auto& service : services_) {
+        if (!service->has_moved()) {
+            continue;
+        }
+        const std::string name = service->config().name;
+        if (auto stopped = service->stop(kStopGrace); !stopped) {
+            return fail_in(name, std::move(stopped).error());
+        }
+        auto moved = Service::create(service->config(), surroundings_);
+        if (!moved) {
+            return fail_in(name, std::move(moved).error());
+        }
+        service = std::move(*moved);
+        service->start();
     }
     return {};
 }

@@ -20,6 +20,9 @@ class Logger;
 
 namespace instep::cli {
 
+/// Unique among processes, and readable in a list of leases.
+std::string make_process_id(Random& random);
+
 /// How long a command lets services finish what is in flight.
 inline constexpr std::chrono::seconds kStopGrace{5};
 
@@ -44,16 +47,20 @@ Result<std::vector<ServiceChanges>> apply_services(std::span<const ServiceConfig
 /// Services that run in this process.
 class ServiceGroup {
 public:
-    /// Creates all; starts none. `clock`, `random` and `logger` must outlive the group. Errors:
-    /// as Service::create().
+    /// Creates all; starts none. All else must outlive the group; without a monitor each service
+    /// has its own. Errors: as Service::create().
     static Result<std::unique_ptr<ServiceGroup>> create(std::vector<ServiceConfig> configs,
                                                         const Clock& clock, Random& random,
-                                                        Logger& logger);
+                                                        Logger& logger, Monitor* monitor = nullptr);
 
     void start();
 
     /// Errors: kTimeout, naming the service that is not done within kStopGrace.
     Result<void> stop();
+
+    /// Makes those anew that were moved to another broker. Errors: as Service::stop() and
+    /// Service::create(), naming the service, which does nothing until the next call.
+    Result<void> follow_moves();
 
     [[nodiscard]] std::span<const std::unique_ptr<Service>> services() const { return services_; }
 
@@ -64,10 +71,15 @@ public:
     [[nodiscard]] std::vector<std::string> failures() const;
 
 private:
-    explicit ServiceGroup(const Clock& clock) : clock_(clock), brokers_(clock) {}
+    ServiceGroup(const Clock& clock, Random& random, Logger& logger, std::string process_id,
+                 Monitor* monitor)
+        : clock_(clock),
+          brokers_(clock),
+          surroundings_{clock, random, logger, brokers_, std::move(process_id), monitor} {}
 
     const Clock& clock_;
     Brokers brokers_;
+    const Surroundings surroundings_;
     std::vector<std::unique_ptr<Service>> services_;
 };
 

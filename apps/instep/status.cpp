@@ -1,7 +1,10 @@
 #include "command.hpp"
 #include "health.hpp"
 #include "output.hpp"
+#include "parked_json.hpp"
+#include "scan_json.hpp"
 #include "services.hpp"
+#include "stages.hpp"
 
 #include <fmt/format.h>
 
@@ -60,30 +63,32 @@ JsonObject to_json(const ReplicaStatus& replica) {
         .number("filled_rows", replica.filled_rows);
 }
 
-JsonObject to_json(const ParkedKey& parked) {
-    return JsonObject()
-        .text("subscription", parked.subscription)
-        .text("key", parked.key)
-        .number("attempts", parked.attempts)
-        .number("events", parked.events)
-        .text("parked", format_time(parked.parked))
-        .text("next_try", format_time(parked.next_try))
-        .text("error_code", parked.error_code)
-        .text("error_message", parked.error_message);
+JsonObject to_json(const SubscriptionHalt& halt) {
+    JsonObject object;
+    object.text("subscription", halt.subscription)
+        .text("kind", to_string(halt.halt.kind))
+        .text("reason", halt.halt.reason)
+        .text("since", format_time(halt.halt.since));
+    return halt.partition ? object.number("partition", *halt.partition) : object.null("partition");
 }
 
-JsonObject to_json(const ScanStatus& scan) {
+JsonObject to_json(const ReplayStatus& replay) {
     return JsonObject()
-        .text("id", scan.id)
-        .number("partition", scan.partition)
-        .text("consumer", scan.consumer)
-        .text("entity", scan.entity)
-        .text("kind", scan.kind)
-        .text("state", scan.state)
-        .number("rows_sent", scan.rows_sent)
-        .number("chunks_sent", scan.chunks_sent)
-        .text("error", scan.error);
+        .number("number", replay.number)
+        .text("subscription", replay.subscription)
+        .number("partition", replay.partition)
+        .text("start", replay.start)
+        .text("key", replay.key)
+        .text("who", replay.who)
+        .text("asked", format_time(replay.asked))
+        .text("state", replay.state)
+        .number("reached", replay.reached)
+        .number("until", replay.until)
+        .text("moved", format_time(replay.moved))
+        .text("problem", replay.problem);
 }
+
+using cli::to_json;
 
 template <class Item, class... More>
 std::vector<JsonObject> to_json_list(const std::vector<Item>& items, More... more) {
@@ -104,6 +109,14 @@ JsonObject to_json(const ServiceStatus& status, Timestamp now) {
     } else {
         relay.null("holder");
     }
+    if (status.wal_slot) {
+        relay.object("slot", JsonObject()
+                                 .text("name", status.wal_slot->name)
+                                 .text("state", status.wal_slot->state)
+                                 .number("retained_bytes", status.wal_slot->retained_bytes)
+                                 .number("budget_bytes", status.wal_slot->budget_bytes)
+                                 .text("alarm", to_string(status.wal_slot->alarm)));
+    }
     return JsonObject()
         .text("service", status.service)
         .object("relay", relay)
@@ -111,6 +124,8 @@ JsonObject to_json(const ServiceStatus& status, Timestamp now) {
         .objects("progress", to_json_list(status.progress))
         .objects("replicas", to_json_list(status.replicas))
         .objects("parked", to_json_list(status.parked))
+        .objects("halts", to_json_list(status.halts))
+        .objects("replays", to_json_list(status.replays))
         .objects("scans", to_json_list(status.scans));
 }
 
@@ -125,21 +140,23 @@ void show_json(Output& output, const std::vector<ObservedService>& services, con
                       .flag("healthy", health.healthy)
                       .flag("caught_up", health.caught_up)
                       .text("summary", health.sentence)
-                      .objects("services", objects));
+                      .objects("services", objects)
+                      .objects("stages", to_json_list(stages_of(services), now)));
 }
 
 void show_parked(Output& output, const std::vector<ObservedService>& services, Timestamp now) {
     Table table({{"PARKED KEY"},
                  {"SUBSCRIPTION"},
+                 {"STATE"},
                  {"EVENTS", Table::Align::kRight},
                  {"ATTEMPTS", Table::Align::kRight},
                  {"SINCE", Table::Align::kRight},
                  {"ERROR"}});
     for (const ObservedService& service : services) {
         for (const ParkedKey& parked : service.status.parked) {
-            table.add_row({printable(parked.key), parked.subscription, grouped(parked.events),
-                           grouped(parked.attempts), rounded(now - parked.parked),
-                           printable(parked.error_message)});
+            table.add_row({printable(parked.key), parked.subscription, state_of(parked),
+                           grouped(parked.events), grouped(parked.attempts),
+                           rounded(now - parked.parked), printable(parked.error_message)});
         }
     }
     if (!table.empty()) {
@@ -169,6 +186,61 @@ void show_scans(Output& output, const std::vector<ObservedService>& services) {
     }
 }
 
+bool is_over(const ReplayStatus& replay) {
+    return replay.state != "asked" && replay.state != "running";
+}
+
+void show_replays(Output& output, const std::vector<ObservedService>& services, Timestamp now) {
+    Table table({{"REPLAY"},
+                 {"PARTITION", Table::Align::kRight},
+                 {"STATE"},
+                 {"KEY"},
+                 {"REACHED", Table::Align::kRight},
+                 {"UNTIL", Table::Align::kRight},
+                 {"MOVED", Table::Align::kRight}});
+    for (const ObservedService& service : services) {
+        for (const ReplayStatus& replay : service.status.replays) {
+            if (!is_over(replay)) {
+                table.add_row({replay.subscription, std::to_string(replay.partition), replay.state,
+                               replay.key.empty() ? "all" : printable(replay.key),
+                               std::to_string(replay.reached), std::to_string(replay.until),
+                               rounded(now - replay.moved)});
+            }
+        }
+    }
+    if (!table.empty()) {
+        output.line("");
+        output.table(table);
+    }
+}
+
+void show_stages(Output& output, const std::vector<ObservedService>& services, Timestamp now) {
+    const Table table = table_of(stages_of(services), now);
+    if (!table.empty()) {
+        output.line("");
+        output.table(table);
+    }
+}
+
+void show_slots(Output& output, const std::vector<ObservedService>& services) {
+    Table table({{"SLOT"},
+                 {"STATE"},
+                 {"RETAINED MIB", Table::Align::kRight},
+                 {"BUDGET MIB", Table::Align::kRight},
+                 {"ALARM"}});
+    for (const ObservedService& service : services) {
+        if (const auto& slot = service.status.wal_slot) {
+            table.add_row({slot->name, std::string(slot->state),
+                           grouped(slot->retained_bytes >> 20U), grouped(slot->budget_bytes >> 20U),
+                           std::string(to_string(slot->alarm))});
+        }
+    }
+    if (!table.empty()) {
+        output.line("");
+        output.table(table);
+    }
+}
+
 void show(Output& output, const std::vector<ObservedService>& services, const Health& health,
           Timestamp now) {
     const Style style = !health.healthy     ? Style::kBad
@@ -190,6 +262,9 @@ void show(Output& output, const std::vector<ObservedService>& services, const He
                        relayed == services.end() ? "" : relayed->status.relay_owner.value_or("-")});
     }
     output.table(table);
+    show_stages(output, services, now);
+    show_replays(output, services, now);
+    show_slots(output, services);
     show_scans(output, services);
     show_parked(output, services, now);
 }

@@ -111,8 +111,8 @@ void show_differences(Output& output, std::span<const VerificationOutcome> outco
     Table table({{"REPLICA"}, {"KEY"}, {"KIND"}, {"REPAIRED"}});
     for (const VerificationOutcome& outcome : outcomes) {
         for (const Difference& difference : outcome.differences) {
-            table.add_row({outcome.definition.subscription(), printable(difference.key),
-                           difference.kind, difference.repaired ? "yes" : "no"});
+            table.add_row({outcome.definition.address(), printable(difference.key), difference.kind,
+                           difference.repaired ? "yes" : "no"});
         }
     }
     if (!table.empty()) {
@@ -121,7 +121,7 @@ void show_differences(Output& output, std::span<const VerificationOutcome> outco
     for (const VerificationOutcome& outcome : outcomes) {
         if (outcome.status.differences > outcome.differences.size()) {
             output.message(
-                fmt::format("{} has {} more.", outcome.definition.subscription(),
+                fmt::format("{} has {} more.", outcome.definition.address(),
                             grouped(outcome.status.differences - outcome.differences.size())));
         }
     }

@@ -23,7 +23,7 @@ void show(Output& output, std::span<const VerificationOutcome> outcomes) {
     }
     for (const VerificationOutcome& outcome : outcomes) {
         const VerificationStatus& status = outcome.status;
-        const std::string name = outcome.definition.subscription();
+        const std::string name = outcome.definition.address();
         output.line(equals_source(outcome)
                         ? output.styled(Style::kGood, fmt::format("{} equals {}", name,
                                                                   outcome.definition.topic)) +

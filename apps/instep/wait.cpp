@@ -5,6 +5,8 @@
 #include "services.hpp"
 #include "waiting.hpp"
 
+#include <fmt/format.h>
+
 namespace instep::cli {
 
 namespace {
@@ -23,9 +25,22 @@ Result<ExitCode> wait(Context& context, const WaitOptions& options) {
     const Interrupt interrupt;
     Brokers brokers(context.clock);
     Health health;
+    // The write-ahead log does not say how many changes wait in it.
+    std::vector<std::uint64_t> ends;
+    for (const ServiceConfig& config : configs) {
+        INSTEP_TRY_ASSIGN(ends.emplace_back(), mark_captured_end(config, context.clock));
+    }
     const auto done = [&]() -> Result<bool> {
         INSTEP_TRY_ASSIGN(const auto services, observe(configs, context.clock, brokers));
         health = judge_health(services, context.clock.now());
+        for (std::size_t i = 0; i < services.size(); ++i) {
+            const auto& slot = services[i].status.wal_slot;
+            if (slot && slot->position < ends[i]) {
+                health.caught_up = false;
+                health.sentence = fmt::format("The relay of {} is {} bytes of WAL behind.",
+                                              services[i].config.name, ends[i] - slot->position);
+            }
+        }
         context.output.progress(health.sentence);
         return health.caught_up;
     };

@@ -72,12 +72,12 @@ constexpr Utf8Sequence utf8_sequence(unsigned char first) noexcept {
 
 std::string to_hex(std::string_view bytes) {
     static constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string text;
-    text.reserve(bytes.size() * 2);
+    std::string text(bytes.size() * 2, '\0');
+    std::size_t at = 0;
     for (const char c : bytes) {
         const auto byte = static_cast<unsigned char>(c);
-        text.push_back(kDigits[byte >> 4U]);
-        text.push_back(kDigits[byte & 0xFU]);
+        text[at++] = kDigits[byte >> 4U];
+        text[at++] = kDigits[byte & 0xFU];
     }
     return text;
 }

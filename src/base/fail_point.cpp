@@ -23,6 +23,10 @@ constexpr std::string_view kNames[] = {
     "consumer.after_park",      "replica.after_upserts",  "replica.after_deletes",
     "replica.after_chunk_rows", "replica.after_strays",   "scan.after_read",
     "scan.before_advance",      "backfill.after_request", "log.after_append",
+    "log.after_open",           "wal.after_start",        "wal.after_new_slot",
+    "wal.after_chunk_read",     "wal.before_move",        "wal.after_move",
+    "wal.after_acknowledge",    "wal.before_switch",      "move.after_subscribe",
+    "move.after_prepare",       "move.after_publishing",  "move.after_moved",
 };
 
 struct Action {

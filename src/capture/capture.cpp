@@ -5,29 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 namespace instep {
 
 namespace {
-
-using Triggers = std::map<std::string, std::string, std::less<>>;
-
-/// Capture triggers as they stand in the database.
-Result<Triggers> read_triggers(Connection& connection) {
-    INSTEP_TRY_ASSIGN(auto rows,
-                      connection.query("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' "
-                                       "AND name LIKE 'instep\\_capture\\_%' ESCAPE '\\'",
-                                       {}));
-    Triggers triggers;
-    for (;;) {
-        INSTEP_TRY_ASSIGN(const bool more, rows->next());
-        if (!more) {
-            return triggers;
-        }
-        triggers.emplace(rows->text(0), rows->text(1));
-    }
-}
 
 Result<void> check_distinct(std::span<const PublishEntry> entries) {
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -53,10 +34,10 @@ bool same_terms(Contract a, const Contract& b) {
 
 class CapturePlan {
 public:
-    CapturePlan(const Dialect& dialect, Triggers triggers)
-        : dialect_(dialect), triggers_(std::move(triggers)) {}
+    CapturePlan(const Dialect& dialect, StandingTriggers triggers, CaptureBy by)
+        : dialect_(dialect), triggers_(std::move(triggers)), by_(by) {}
 
-    void require(const Contract& wanted, const Contract* in_force) {
+    void require(const Contract& wanted, const TableDescription& table, const Contract* in_force) {
         Contract contract = wanted;
         contract.version = in_force == nullptr             ? 1
                            : same_terms(wanted, *in_force) ? in_force->version
@@ -64,19 +45,22 @@ public:
         if (in_force == nullptr || contract.version != in_force->version) {
             record(contract, in_force);
         }
-        for (Trigger& trigger : capture_triggers(contract, dialect_)) {
+        if (by_ == CaptureBy::kWal) {
+            return;
+        }
+        for (Trigger& trigger : capture_triggers(contract, table, dialect_)) {
             const auto standing = triggers_.find(trigger.name);
-            if (standing != triggers_.end() && standing->second == trigger.sql) {
+            if (standing != triggers_.end() && standing->second.mark == trigger.mark) {
                 triggers_.erase(standing);
                 continue;
             }
             if (standing != triggers_.end()) {
-                drop(trigger.name, "replace");
+                drop(trigger.name, standing->second, "replace");
                 triggers_.erase(standing);
             }
             changes_.push_back(
                 {fmt::format("create trigger {} on {}", trigger.name, contract.table),
-                 std::move(trigger.sql)});
+                 std::move(trigger.create)});
         }
     }
 
@@ -89,8 +73,8 @@ public:
 
     /// Whatever capture trigger nobody asked for goes.
     std::vector<SchemaChange> finish() {
-        for (const auto& [name, sql] : triggers_) {
-            drop(name, "drop");
+        for (const auto& [name, standing] : triggers_) {
+            drop(name, standing, "drop");
         }
         return std::move(changes_);
     }
@@ -105,21 +89,20 @@ private:
                                in_force->version, contract.version),
              fmt::format(
                  "INSERT INTO instep_contract (entity, table_name, version, contract, "
-                 "applied_us)\nVALUES ({0}, {1}, {2}, {3}, CAST((julianday('now') - "
-                 "2440587.5) * 86400000 AS INTEGER) * 1000)\nON CONFLICT (entity) DO UPDATE "
-                 "SET table_name = excluded.table_name, version = excluded.version,\n  "
+                 "applied_us)\nVALUES ({}, {}, {}, {}, {})\nON CONFLICT (entity) DO UPDATE SET "
+                 "table_name = excluded.table_name, version = excluded.version,\n  "
                  "contract = excluded.contract, applied_us = excluded.applied_us",
                  text_literal(contract.entity), text_literal(contract.table), contract.version,
-                 text_literal(to_json(contract)))});
+                 text_literal(to_json(contract)), now_us(dialect_))});
     }
 
-    void drop(std::string_view name, std::string_view verb) {
-        changes_.push_back({fmt::format("{} trigger {}", verb, name),
-                            fmt::format("DROP TRIGGER {}", dialect_.quote(name))});
+    void drop(std::string_view name, const StandingTrigger& standing, std::string_view verb) {
+        changes_.push_back({fmt::format("{} trigger {}", verb, name), standing.drop});
     }
 
     const Dialect& dialect_;
-    Triggers triggers_;
+    StandingTriggers triggers_;
+    const CaptureBy by_;
     std::vector<SchemaChange> changes_;
 };
 
@@ -140,7 +123,8 @@ Result<std::vector<Contract>> contracts_in_force(Connection& connection) {
 }
 
 Result<std::vector<SchemaChange>> plan_capture(Connection& connection, std::string_view service,
-                                               std::span<const PublishEntry> entries) {
+                                               std::span<const PublishEntry> entries,
+                                               CaptureBy by) {
     INSTEP_TRY(check_distinct(entries));
     // Before the first apply our own tables are missing, and nothing is in force.
     std::vector<Contract> in_force;
@@ -150,8 +134,8 @@ Result<std::vector<SchemaChange>> plan_capture(Connection& connection, std::stri
     } else if (contracts.error().code != ErrorCode::kNotFound) {
         return std::unexpected(std::move(contracts).error());
     }
-    INSTEP_TRY_ASSIGN(Triggers triggers, read_triggers(connection));
-    CapturePlan plan(connection.dialect(), std::move(triggers));
+    INSTEP_TRY_ASSIGN(StandingTriggers triggers, standing_triggers(connection));
+    CapturePlan plan(connection.dialect(), std::move(triggers), by);
     for (const Contract& contract : in_force) {
         if (std::ranges::find(entries, contract.entity, &PublishEntry::entity) == entries.end()) {
             plan.withdraw(contract);
@@ -160,19 +144,26 @@ Result<std::vector<SchemaChange>> plan_capture(Connection& connection, std::stri
     for (const PublishEntry& entry : entries) {
         INSTEP_TRY_ASSIGN(const Contract wanted, bind_contract(connection, service, entry));
         const auto standing = std::ranges::find(in_force, entry.entity, &Contract::entity);
-        plan.require(wanted, standing == in_force.end() ? nullptr : &*standing);
+        INSTEP_TRY_ASSIGN(const TableDescription table,
+                          connection.dialect().describe_table(connection, entry.table));
+        plan.require(wanted, table, standing == in_force.end() ? nullptr : &*standing);
     }
     return plan.finish();
+}
+
+Result<void> run_changes(Transaction& transaction, std::span<const SchemaChange> changes) {
+    for (const SchemaChange& change : changes) {
+        if (auto done = transaction.connection().execute_script(change.sql); !done) {
+            return fail_in(change.summary, std::move(done).error());
+        }
+    }
+    return {};
 }
 
 Result<std::size_t> apply_capture(Transaction& transaction, std::string_view service,
                                   std::span<const PublishEntry> entries) {
     INSTEP_TRY_ASSIGN(const auto changes, plan_capture(transaction.connection(), service, entries));
-    for (const SchemaChange& change : changes) {
-        if (auto done = transaction.execute(change.sql); !done) {
-            return fail_in(change.summary, std::move(done).error());
-        }
-    }
+    INSTEP_TRY(run_changes(transaction, changes));
     return changes.size();
 }
 

@@ -1,7 +1,5 @@
 #include "instep/capture/contract.hpp"
 
-#include "instep/db/dialect.hpp"
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -100,10 +98,16 @@ Result<void> check_key(const PublishEntry& entry, const TableDescription& table)
     std::vector<std::string> wanted = entry.key;
     std::ranges::sort(declared);
     std::ranges::sort(wanted);
+    if (declared.empty()) {
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("table {} has no primary key; only a primary key, and none that is "
+                                "deferrable, keeps rows apart for sure",
+                                entry.table));
+    }
     if (declared != wanted) {
         return fail(ErrorCode::kUnsupported,
                     fmt::format("key [{}] of table {} is not its primary key [{}]; only a primary "
-                                "key keeps rows apart for sure",
+                                "key, and none that is deferrable, keeps rows apart for sure",
                                 fmt::join(entry.key, ", "), entry.table,
                                 fmt::join(table.key_columns(), ", ")));
     }
@@ -114,10 +118,14 @@ Result<void> check_key(const PublishEntry& entry, const TableDescription& table)
                         fmt::format("key column {} of table {} is not among its published columns",
                                     name, entry.table));
         }
-        if (column.generated || has_real_affinity(column.declared_type)) {
-            return fail(ErrorCode::kUnsupported,
-                        fmt::format("column {} of table {} cannot be a key: it is {}", name,
-                                    entry.table, column.generated ? "generated" : "real"));
+        const bool is_real = has_real_affinity(column.declared_type);
+        if (column.generated || is_real || column.kind == ValueKind::kDecimal) {
+            return fail(
+                ErrorCode::kUnsupported,
+                fmt::format("column {} of table {} cannot be a key: it is {}", name, entry.table,
+                            column.generated ? "generated"
+                            : is_real        ? "real"
+                                             : "a number with decimals"));
         }
     }
     return {};
@@ -158,11 +166,12 @@ Result<Contract> bind_contract(Connection& connection, std::string_view service,
     contract.service = service;
     contract.table = entry.table;
     contract.entity = entry.entity;
+    contract.dialect = connection.dialect().name();
     contract.key = entry.key;
     for (const std::string& name : entry.columns) {
         const ColumnDescription& column = *table->find(name);
-        contract.columns.push_back(ContractColumn{name, column.declared_type, column.not_null,
-                                                  contains(entry.personal, name)});
+        contract.columns.push_back(ContractColumn{name, column.declared_type, column.kind,
+                                                  column.not_null, contains(entry.personal, name)});
     }
     for (const std::string& name : entry.personal) {
         if (contract.find(name) == nullptr) {
@@ -180,12 +189,14 @@ std::string to_json(const Contract& contract) {
     for (const ContractColumn& column : contract.columns) {
         columns.push_back({{"name", column.name},
                            {"type", column.declared_type},
+                           {"kind", to_string(column.kind)},
                            {"not_null", column.not_null},
                            {"personal", column.personal}});
     }
     const nlohmann::ordered_json json = {
-        {"service", contract.service}, {"table", contract.table}, {"entity", contract.entity},
-        {"version", contract.version}, {"key", contract.key},     {"columns", columns}};
+        {"service", contract.service}, {"table", contract.table},     {"entity", contract.entity},
+        {"dialect", contract.dialect}, {"version", contract.version}, {"key", contract.key},
+        {"columns", columns}};
     return json.dump();
 }
 
@@ -196,11 +207,14 @@ Result<Contract> contract_from_json(std::string_view text) {
         json.at("service").get_to(contract.service);
         json.at("table").get_to(contract.table);
         json.at("entity").get_to(contract.entity);
+        json.at("dialect").get_to(contract.dialect);
         json.at("version").get_to(contract.version);
         json.at("key").get_to(contract.key);
         for (const auto& column : json.at("columns")) {
+            INSTEP_TRY_ASSIGN(const ValueKind kind,
+                              parse_value_kind(column.at("kind").get<std::string>()));
             contract.columns.push_back(ContractColumn{
-                column.at("name").get<std::string>(), column.at("type").get<std::string>(),
+                column.at("name").get<std::string>(), column.at("type").get<std::string>(), kind,
                 column.at("not_null").get<bool>(), column.at("personal").get<bool>()});
         }
         return contract;

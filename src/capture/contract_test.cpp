@@ -36,7 +36,8 @@ TEST_F(ContractTest, TakesTypesFromTheCatalogue) {
     ASSERT_TRUE(contract);
     EXPECT_EQ(contract->topic(), "iam.user");
     EXPECT_EQ(contract->schema(), "iam.user/1");
-    EXPECT_EQ(contract->columns[1], (ContractColumn{"score", "REAL", false, true}));
+    EXPECT_EQ(contract->columns[1],
+              (ContractColumn{"score", "REAL", ValueKind::kReal, false, true}));
 }
 
 TEST_F(ContractTest, SurvivesJson) {

@@ -56,6 +56,25 @@ void look_at_indexes(const Contract& contract, const TableDescription& table,
     }
 }
 
+/// For an entry that does not fit its table.
+std::string fix_of(Connection& connection, const PublishEntry& entry) {
+    const Dialect& dialect = connection.dialect();
+    const auto table = dialect.describe_table(connection, entry.table);
+    const bool lacks_key = table && table->key_columns().empty() && !entry.key.empty() &&
+                           std::ranges::all_of(entry.key, [&](const std::string& name) {
+                               return table->find(name) != nullptr;
+                           });
+    if (!lacks_key || dialect.name() == "sqlite") {
+        return "correct the [[publish]] entry";
+    }
+    std::vector<std::string> columns;
+    for (const std::string& name : entry.key) {
+        columns.push_back(dialect.quote(name));
+    }
+    return fmt::format("ALTER TABLE {} ADD PRIMARY KEY ({});", dialect.quote_table(entry.table),
+                       fmt::join(columns, ", "));
+}
+
 }  // namespace
 
 Result<std::vector<Finding>> preflight(Connection& connection, std::string_view service,
@@ -65,13 +84,15 @@ Result<std::vector<Finding>> preflight(Connection& connection, std::string_view 
         auto contract = bind_contract(connection, service, entry);
         if (!contract) {
             findings.push_back({Finding::Severity::kProblem, "table " + entry.table,
-                                contract.error().message, "correct the [[publish]] entry"});
+                                contract.error().message, fix_of(connection, entry)});
             continue;
         }
         INSTEP_TRY_ASSIGN(const TableDescription table,
                           connection.dialect().describe_table(connection, entry.table));
         look_at_columns(*contract, table, findings);
-        look_at_indexes(*contract, table, findings);
+        if (contract->dialect == "sqlite") {
+            look_at_indexes(*contract, table, findings);
+        }
     }
     return findings;
 }

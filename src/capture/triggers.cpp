@@ -1,78 +1,30 @@
 #include "triggers.hpp"
 
-#include "instep/event/event.hpp"
-
 #include <fmt/format.h>
 
 namespace instep {
 
 namespace {
 
-std::string column_of(const Dialect& dialect, std::string_view row, std::string_view column) {
-    return fmt::format("{}.{}", row, dialect.quote(column));
-}
-
-/// A value as JSON. SQLite types values, not columns, so the choice is made for each value:
-/// a real must keep all its digits (json_object alone writes 15), bytes and infinities are no
-/// JSON and would make the application's own statement fail. Text that a JSON function just
-/// made still counts as JSON in NEW; joined with '' it is text again.
-std::string json_value(const std::string& column) {
-    return fmt::format(
-        "CASE typeof({0}) WHEN 'real' THEN CASE WHEN {0} = 9e999 THEN json_object('real', "
-        "'Infinity') WHEN {0} = -9e999 THEN json_object('real', '-Infinity') ELSE "
-        "json(quote({0})) END WHEN 'blob' THEN json_object('hex', hex({0})) "
-        "WHEN 'text' THEN {0} || '' ELSE {0} END",
-        column);
-}
-
-std::string json_row(const Contract& contract, const Dialect& dialect, std::string_view row) {
-    std::string members;
-    for (const ContractColumn& column : contract.columns) {
-        members += fmt::format("{}{}, {}", members.empty() ? "" : ", ", text_literal(column.name),
-                               json_value(column_of(dialect, row, column.name)));
-    }
-    return fmt::format("json_object({})", members);
-}
-
-std::string json_key(const Contract& contract, const Dialect& dialect, std::string_view row) {
-    std::string members;
-    for (const std::string& column : contract.key) {
-        members += fmt::format("{}{}, {}", members.empty() ? "" : ", ", text_literal(column),
-                               json_value(column_of(dialect, row, column)));
-    }
-    return fmt::format("json_object({})", members);
-}
-
-/// The join gives a row also if somebody emptied instep_context: a lost context must never
-/// become a lost event.
-std::string append_statement(const Contract& contract, const Dialect& dialect, std::string_view row,
-                             std::string_view action, Operation operation) {
-    const std::string data = operation == Operation::kDelete ? json_key(contract, dialect, row)
-                                                             : json_row(contract, dialect, row);
-    return fmt::format(
-        "  INSERT INTO instep_log (topic, key, type, operation, schema, correlation_id, "
-        "causation_id, trace_parent, data)\n"
-        "  SELECT {}, {}, {}, {}, {}, c.correlation_id, c.causation_id, c.trace_parent,\n"
-        "    {}\n"
-        "  FROM (SELECT 1) LEFT JOIN instep_context c;\n",
-        text_literal(contract.topic()), key_expression(contract, dialect, row),
-        text_literal(fmt::format("{}.{}", contract.entity, action)), static_cast<int>(operation),
-        text_literal(contract.schema()), data);
-}
-
-/// True in SQL if any of the columns changed, byte for byte, whatever their collation.
-template <class Columns, class Name>
-std::string any_changed(const Columns& columns, const Dialect& dialect, Name name) {
-    std::string condition;
-    for (const auto& column : columns) {
-        condition +=
-            fmt::format("{}OLD.{} COLLATE BINARY IS NOT NEW.{}", condition.empty() ? "" : " OR ",
-                        dialect.quote(name(column)), dialect.quote(name(column)));
-    }
-    return condition;
-}
+bool is_postgres(const Dialect& dialect) { return dialect.name() == "postgres"; }
 
 }  // namespace
+
+std::vector<Trigger> capture_triggers(const Contract& contract, const TableDescription& table,
+                                      const Dialect& dialect) {
+    return is_postgres(dialect) ? postgres_triggers(contract, table, dialect)
+                                : sqlite_triggers(contract, dialect);
+}
+
+Result<StandingTriggers> standing_triggers(Connection& connection) {
+    return is_postgres(connection.dialect()) ? standing_in_postgres(connection)
+                                             : standing_in_sqlite(connection);
+}
+
+std::string key_expression(const Contract& contract, const Dialect& dialect, std::string_view row) {
+    return is_postgres(dialect) ? postgres_key(contract, dialect, row)
+                                : sqlite_key(contract, dialect, row);
+}
 
 std::string text_literal(std::string_view text) {
     std::string quoted = "'";
@@ -82,49 +34,14 @@ std::string text_literal(std::string_view text) {
     return quoted + '\'';
 }
 
-std::string key_expression(const Contract& contract, const Dialect& dialect, std::string_view row) {
-    if (contract.key.size() == 1) {
-        const std::string value = column_of(dialect, row, contract.key.front());
-        return fmt::format("CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END",
-                           value);
-    }
-    std::string members;
-    for (const std::string& name : contract.key) {
-        const std::string value = column_of(dialect, row, name);
-        members += fmt::format(
-            "{0}CASE typeof({1}) WHEN 'blob' THEN hex({1}) WHEN 'text' THEN "
-            "{1} || '' ELSE {1} END",
-            members.empty() ? "" : ", ", value);
-    }
-    return fmt::format("json_array({})", members);
+std::string_view now_us(const Dialect& dialect) {
+    return is_postgres(dialect)
+               ? "(date_part('epoch', clock_timestamp()) * 1000000)::bigint"
+               : "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000";
 }
 
-std::string trigger_prefix(const std::string& entity) { return "instep_capture_" + entity + "_"; }
-
-std::vector<Trigger> capture_triggers(const Contract& contract, const Dialect& dialect) {
-    const std::string prefix = trigger_prefix(contract.entity);
-    const std::string table = dialect.quote(contract.table);
-    const std::string key_changed =
-        any_changed(contract.key, dialect, [](const std::string& name) { return name; });
-    const std::string row_changed = any_changed(
-        contract.columns, dialect, [](const ContractColumn& column) { return column.name; });
-    const auto append = [&](std::string_view row, std::string_view action, Operation operation) {
-        return append_statement(contract, dialect, row, action, operation);
-    };
-    const auto trigger = [&](std::string_view name, std::string_view event, std::string_view when,
-                             const std::string& body) {
-        const std::string full = prefix + std::string(name);
-        return Trigger{full, fmt::format("CREATE TRIGGER {} AFTER {} ON {}{}{}\nBEGIN\n{}END",
-                                         dialect.quote(full), event, table,
-                                         when.empty() ? "" : " WHEN ", when, body)};
-    };
-    return {trigger("insert", "INSERT", "", append("NEW", "created", Operation::kUpsert)),
-            trigger("update", "UPDATE", fmt::format("NOT ({}) AND ({})", key_changed, row_changed),
-                    append("NEW", "updated", Operation::kUpsert)),
-            trigger("rekey", "UPDATE", key_changed,
-                    append("OLD", "deleted", Operation::kDelete) +
-                        append("NEW", "created", Operation::kUpsert)),
-            trigger("delete", "DELETE", "", append("OLD", "deleted", Operation::kDelete))};
+std::string column_of(const Dialect& dialect, std::string_view row, std::string_view column) {
+    return fmt::format("{}.{}", row, dialect.quote(column));
 }
 
 }  // namespace instep

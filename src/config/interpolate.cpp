@@ -74,6 +74,10 @@ Result<std::string> interpolate(std::string_view text, const Environment& enviro
     return result;
 }
 
+Result<std::string> resolve_url(std::string_view text, const Environment& environment) {
+    return interpolate(text, environment);
+}
+
 Environment process_environment() {
     return [](const std::string& name) -> std::optional<std::string> {
         const char* value = std::getenv(name.c_str());

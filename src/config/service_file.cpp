@@ -1,5 +1,8 @@
 #include "instep/config/service_file.hpp"
 
+#include "instep/http/client.hpp"
+#include "instep/http/listener.hpp"
+#include "instep/log/boundary.hpp"
 #include "instep/telemetry/redact.hpp"
 #include "table_reader.hpp"
 #include "text_file.hpp"
@@ -22,6 +25,9 @@ constexpr std::size_t kNameCharactersMax = 64;
 
 /// What every table that is ours begins with.
 constexpr std::string_view kOwnPrefix = "instep_";
+
+/// A service without a broker.
+constexpr std::string_view kDirect = "direct:";
 
 /// The entity whose topic would be the one that requests to the service go to.
 constexpr std::string_view kRequests = "requests";
@@ -67,7 +73,9 @@ public:
         }
         INSTEP_TRY(read_service(*service));
         INSTEP_TRY(read_each(root, "publish", &ServiceFileReader::read_publish));
+        INSTEP_TRY(check_transactions());
         INSTEP_TRY(read_each(root, "replica", &ServiceFileReader::read_replica));
+        INSTEP_TRY(read_each(root, "subscription", &ServiceFileReader::read_subscription));
         return std::move(config_);
     }
 
@@ -80,15 +88,15 @@ private:
     }
 
     Result<void> check_tables(const TomlTable& root) const {
-        const std::vector<std::string> known = {"service", "publish", "replica"};
+        const std::vector<std::string> known = {"service", "publish", "replica", "subscription"};
         for (const TomlEntry& entry : root) {
             if (std::ranges::find(known, entry.key) == known.end()) {
                 const std::string nearest = nearest_name(entry.key, known);
                 return file_.error(
                     entry.position,
                     fmt::format("there is no table \"{}\"; {}", entry.key,
-                                nearest.empty() ? "the tables are [service], [[publish]] and "
-                                                  "[[replica]]"
+                                nearest.empty() ? "the tables are [service], [[publish]], "
+                                                  "[[replica]] and [[subscription]]"
                                                 : fmt::format("did you mean \"{}\"?", nearest)));
             }
         }
@@ -125,13 +133,149 @@ private:
         }
         config_.name = name.text;
         INSTEP_TRY_ASSIGN(config_.database, read_url(table, "database", "sqlite:iam.db"));
-        INSTEP_TRY_ASSIGN(config_.broker, read_url(table, "broker", "embedded:broker.db"));
+        INSTEP_TRY(read_broker(table));
         INSTEP_TRY_ASSIGN(const std::int64_t partitions, table.integer("partitions"));
         config_.partitions = static_cast<std::uint32_t>(partitions);
+        INSTEP_TRY(read_capture(table));
+        INSTEP_TRY(check_direct(table));
+        INSTEP_TRY_ASSIGN(const std::int64_t rows, table.integer("scan_rows_per_second"));
+        config_.scan_rows_per_second = static_cast<std::uint32_t>(rows);
+        INSTEP_TRY(read_transactions(table));
+        INSTEP_TRY(read_monitoring(table));
         INSTEP_TRY_ASSIGN(config_.log_retention, table.duration("log_retention"));
         INSTEP_TRY_ASSIGN(config_.broker_retention, table.duration("broker_retention"));
         INSTEP_TRY_ASSIGN(config_.memory_retention, table.duration("memory_retention"));
         return check_memory(table);
+    }
+
+    /// Without one, followers read the log themselves.
+    Result<void> read_broker(const TableReader& service) {
+        if (!service.has("broker") && !service.has("broker_file")) {
+            config_.broker = kDirect;
+            return {};
+        }
+        if (service.has("broker")) {
+            INSTEP_TRY_ASSIGN(const PlacedText broker, service.text("broker"));
+            if (broker.text.starts_with(kDirect)) {
+                config_.broker = with_absolute_files(broker.text);
+                return {};
+            }
+        }
+        INSTEP_TRY_ASSIGN(config_.broker, read_url(service, "broker", "embedded:broker.db"));
+        return {};
+    }
+
+    /// "direct:" and service files, with commas between them.
+    [[nodiscard]] std::string with_absolute_files(std::string_view broker) const {
+        std::string absolute(kDirect);
+        std::string_view files = broker.substr(kDirect.size());
+        while (!files.empty()) {
+            const std::size_t end = std::min(files.find(','), files.size());
+            const std::string file((folder_ / files.substr(0, end)).lexically_normal());
+            absolute += absolute.size() == kDirect.size() ? file : "," + file;
+            files.remove_prefix(std::min(end + 1, files.size()));
+        }
+        return absolute;
+    }
+
+    Result<void> check_direct(const TableReader& service) const {
+        if (!config_.broker.starts_with(kDirect)) {
+            return {};
+        }
+        if (config_.partitions != 1) {
+            return service.error("partitions",
+                                 fmt::format("without a broker partitions must be 1, for a log is "
+                                             "read in one piece; this is {}",
+                                             config_.partitions));
+        }
+        if (config_.capture == CaptureBy::kWal) {
+            return service.error("capture",
+                                 "capture = \"wal\" needs a broker: the write-ahead log has one "
+                                 "reader; use \"triggers\"");
+        }
+        return {};
+    }
+
+    Result<void> read_capture(const TableReader& service) {
+        INSTEP_TRY_ASSIGN(const PlacedText capture, service.text("capture"));
+        if (capture.text != "triggers" && capture.text != "wal") {
+            return service.error("capture",
+                                 fmt::format("capture must be \"triggers\" or \"wal\"; this is "
+                                             "\"{}\"",
+                                             capture.text));
+        }
+        INSTEP_TRY_ASSIGN(const std::int64_t budget, service.integer("wal_budget_mib"));
+        config_.wal_budget_mib = static_cast<std::uint64_t>(budget);
+        if (capture.text == "triggers") {
+            return {};
+        }
+        config_.capture = CaptureBy::kWal;
+        if (!config_.database.starts_with("postgres")) {
+            return service.error("capture",
+                                 "capture = \"wal\" needs a PostgreSQL database; use \"triggers\"");
+        }
+        if (config_.partitions != 1) {
+            return service.error("partitions",
+                                 fmt::format("capture = \"wal\" needs partitions = 1, for the "
+                                             "write-ahead log is read in one piece; this is {}",
+                                             config_.partitions));
+        }
+        return {};
+    }
+
+    Result<void> read_monitoring(const TableReader& service) {
+        if (service.has("listen")) {
+            INSTEP_TRY_ASSIGN(const PlacedText address, service.text("listen"));
+            if (const auto sound = check_listen_address(address.text); !sound) {
+                return service.error("listen", sound.error().message);
+            }
+            config_.listen = address.text;
+        }
+        if (service.has("otlp")) {
+            INSTEP_TRY_ASSIGN(const PlacedText url, service.text("otlp"));
+            if (const auto sound = HttpClient::create(url.text); !sound) {
+                return service.error("otlp", sound.error().message);
+            }
+            config_.otlp = url.text;
+        }
+        return {};
+    }
+
+    Result<void> read_transactions(const TableReader& service) {
+        INSTEP_TRY_ASSIGN(transactions_, service.list("transactions"));
+        OnceOnly once;
+        for (const PlacedText& entity : transactions_) {
+            INSTEP_TRY(once.add(file_, "entity", entity));
+            config_.transactions.push_back(entity.text);
+        }
+        if (!transactions_.empty() && config_.partitions != 1) {
+            return service.error("partitions",
+                                 fmt::format("transactions needs partitions = 1, for a transaction "
+                                             "may change keys of any partition; this is {}",
+                                             config_.partitions));
+        }
+        return {};
+    }
+
+    /// Once all entities are known.
+    Result<void> check_transactions() const {
+        std::vector<std::string> entities;
+        for (const PublishEntry& entry : config_.publish) {
+            entities.push_back(entry.entity);
+        }
+        for (const PlacedText& entity : transactions_) {
+            if (std::ranges::find(entities, entity.text) == entities.end()) {
+                const std::string nearest = nearest_name(entity.text, entities);
+                return file_.error(
+                    entity.position,
+                    fmt::format(
+                        "transactions names \"{}\", which no [[publish]] has as its "
+                        "entity{}",
+                        entity.text,
+                        nearest.empty() ? "" : fmt::format("; did you mean \"{}\"?", nearest)));
+            }
+        }
+        return {};
     }
 
     Result<void> check_memory(const TableReader& service) const {
@@ -202,6 +346,11 @@ private:
                                                      "digits and _, and not \"{}\"; this is \"{}\"",
                                                      kNameCharactersMax, kRequests, entity.text));
         }
+        if (entity.text == kTransactions) {
+            return table.error("entity", fmt::format("the topic {} is that of whole transactions; "
+                                                     "call the entity otherwise",
+                                                     transactions_topic(config_.name)));
+        }
         INSTEP_TRY(entities_.add(file_, "entity", entity));
         entry.entity = entity.text;
         INSTEP_TRY_ASSIGN(entry.columns, read_columns(table, "columns", nullptr));
@@ -250,7 +399,7 @@ private:
     Result<void> read_replica(const TableReader& table) {
         ReplicaDefinition replica;
         replica.service = config_.name;
-        INSTEP_TRY_ASSIGN(replica.topic, read_topic(table));
+        INSTEP_TRY_ASSIGN(replica.topic, read_topic(table, TopicOf::kOthers));
         INSTEP_TRY_ASSIGN(replica.table, read_table(table, replica_tables_));
         INSTEP_TRY_ASSIGN(const auto mapping, table.mapping("columns"));
         if (table.has("columns") && mapping.empty()) {
@@ -263,11 +412,108 @@ private:
             INSTEP_TRY(locals.add(file_, "column", local));
             replica.columns.emplace_back(source.text, local.text);
         }
+        INSTEP_TRY_ASSIGN(replica.apply, read_apply(table));
+        if (replica.apply == ApplyUnit::kTransaction && config_.broker.starts_with("direct:")) {
+            return table.error("apply",
+                               "apply = \"transaction\" needs a broker, which gets whole "
+                               "transactions from the owner's relay; this service has "
+                               "broker = \"direct:…\"");
+        }
         config_.replicas.push_back(std::move(replica));
         return {};
     }
 
-    Result<std::string> read_topic(const TableReader& table) const {
+    static Result<ApplyUnit> read_apply(const TableReader& table) {
+        INSTEP_TRY_ASSIGN(const PlacedText apply, table.text("apply"));
+        if (apply.text != "key" && apply.text != "transaction") {
+            return table.error("apply", fmt::format("apply must be \"key\" or \"transaction\"; "
+                                                    "this is \"{}\"",
+                                                    apply.text));
+        }
+        return apply.text == "key" ? ApplyUnit::kKey : ApplyUnit::kTransaction;
+    }
+
+    Result<void> read_subscription(const TableReader& table) {
+        SubscriptionEntry entry;
+        INSTEP_TRY_ASSIGN(const PlacedText name, table.text("name"));
+        if (!is_name(name.text, "-_")) {
+            return table.error("name", fmt::format("name must be 1 to {} lower-case letters, "
+                                                   "digits, - and _; this is \"{}\"",
+                                                   kNameCharactersMax, name.text));
+        }
+        INSTEP_TRY(subscriptions_.add(file_, "subscription", name));
+        entry.name = name.text;
+        if (std::ranges::find(config_.replicas, name.text, &ReplicaDefinition::table) !=
+            config_.replicas.end()) {
+            return table.error("name", fmt::format("\"{}\" is what the replica of that name is "
+                                                   "called at the broker; choose another",
+                                                   name.text));
+        }
+        INSTEP_TRY_ASSIGN(entry.topic, read_topic(table, TopicOf::kAnybody));
+        INSTEP_TRY_ASSIGN(const PlacedText start, table.text("start"));
+        if (start.text != "earliest" && start.text != "latest") {
+            return table.error("start", fmt::format("start must be \"earliest\" or \"latest\"; "
+                                                    "this is \"{}\"",
+                                                    start.text));
+        }
+        entry.start_at = start.text == "latest" ? StartAt::kLatest : StartAt::kEarliest;
+        INSTEP_TRY_ASSIGN(const std::int64_t attempts, table.integer("attempts"));
+        entry.attempts_max = static_cast<std::uint32_t>(attempts);
+        INSTEP_TRY_ASSIGN(entry.retry_first, table.duration("retry_first"));
+        INSTEP_TRY_ASSIGN(entry.retry_max, table.duration("retry_max"));
+        if (entry.retry_max < entry.retry_first) {
+            return table.error(
+                table.has("retry_max") ? "retry_max" : "retry_first",
+                fmt::format("retry_max must be at least retry_first, {}; it is {}",
+                            format_duration(entry.retry_first), format_duration(entry.retry_max)));
+        }
+        INSTEP_TRY(read_on_failure(table, entry));
+        INSTEP_TRY(read_limits(table, entry));
+        config_.subscriptions.push_back(std::move(entry));
+        return {};
+    }
+
+    static Result<void> read_on_failure(const TableReader& table, SubscriptionEntry& entry) {
+        INSTEP_TRY_ASSIGN(const PlacedText policy, table.text("on_failure"));
+        static constexpr std::array kPolicies = {OnFailure::kBlockKey, OnFailure::kSkip,
+                                                 OnFailure::kStopFlow};
+        const auto* const found = std::ranges::find(kPolicies, policy.text,
+                                                    [](OnFailure each) { return to_string(each); });
+        if (found == kPolicies.end()) {
+            return table.error("on_failure", fmt::format("on_failure must be \"block_key\", "
+                                                         "\"skip\" or \"stop_flow\"; this is "
+                                                         "\"{}\"",
+                                                         policy.text));
+        }
+        if (*found == OnFailure::kSkip && entry.attempts_max == 0) {
+            return table.error(
+                "on_failure",
+                "on_failure = \"skip\" needs attempts of at least 1: with 0 an event "
+                "is tried without end, and never skipped");
+        }
+        entry.on_failure = *found;
+        return {};
+    }
+
+    static Result<void> read_limits(const TableReader& table, SubscriptionEntry& entry) {
+        INSTEP_TRY_ASSIGN(const std::int64_t crashes, table.integer("crashes"));
+        entry.crashes_max = static_cast<std::uint32_t>(crashes);
+        INSTEP_TRY_ASSIGN(const std::int64_t failures, table.integer("circuit_failures"));
+        entry.circuit_failures = static_cast<std::uint32_t>(failures);
+        INSTEP_TRY_ASSIGN(entry.circuit_open_for, table.duration("circuit_open_for"));
+        INSTEP_TRY_ASSIGN(const std::int64_t rate, table.integer("rate_limit"));
+        entry.rate_limit = static_cast<std::uint32_t>(rate);
+        INSTEP_TRY_ASSIGN(const std::int64_t keys, table.integer("parked_keys_max"));
+        entry.parked_keys_max = static_cast<std::uint64_t>(keys);
+        INSTEP_TRY_ASSIGN(const std::int64_t mib, table.integer("parked_mib_max"));
+        entry.parked_mib_max = static_cast<std::uint64_t>(mib);
+        INSTEP_TRY_ASSIGN(entry.slow_after, table.duration("slow_after"));
+        return {};
+    }
+
+    enum class TopicOf : std::uint8_t { kOthers, kAnybody };
+
+    Result<std::string> read_topic(const TableReader& table, TopicOf whose) const {
         INSTEP_TRY_ASSIGN(PlacedText topic, table.text("topic"));
         const std::string_view text = topic.text;
         const std::size_t dot = text.find('.');
@@ -278,7 +524,7 @@ private:
                                                     "digits, - and _; this is \"{}\"",
                                                     text));
         }
-        if (text.substr(0, dot) == config_.name) {
+        if (whose == TopicOf::kOthers && text.substr(0, dot) == config_.name) {
             return table.error("topic", fmt::format("{} is a topic of this service; a replica "
                                                     "follows another service's",
                                                     text));
@@ -289,9 +535,11 @@ private:
     const SourceFile& file_;
     const Environment& environment_;
     std::filesystem::path folder_;
+    std::vector<PlacedText> transactions_;
     OnceOnly entities_;
     OnceOnly published_tables_;
     OnceOnly replica_tables_;
+    OnceOnly subscriptions_;
     ServiceConfig config_;
 };
 

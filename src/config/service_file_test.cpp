@@ -200,14 +200,86 @@ TEST_F(ServiceFileTest, NamesTheNearestTableOrSetting) {
     EXPECT_EQ(error_in("[servcie]\n"),
               "1:2: there is no table \"servcie\"; did you mean \"service\"?");
     EXPECT_EQ(error_behind("[[zzzzzzzzzz]]\n"),
-              "7:3: there is no table \"zzzzzzzzzz\"; the tables are [service], [[publish]] and "
-              "[[replica]]");
+              "7:3: there is no table \"zzzzzzzzzz\"; the tables are [service], [[publish]], "
+              "[[replica]] and [[subscription]]");
     EXPECT_EQ(error_in("[service]\nname = 'a'\n  databse = 'sqlite:a'\n"),
               "3:3: [service] has no setting \"databse\"; did you mean \"database\"?");
     EXPECT_EQ(error_behind("[[publish]]\ntable = 'a'\nentiti = 'a'\n"),
               "9:1: [[publish]] has no setting \"entiti\"; did you mean \"entity\"?");
     EXPECT_EQ(error_behind("[[replica]]\nqqqqqqqq = 'a'\n"),
-              "8:1: [[replica]] has no setting \"qqqqqqqq\"; it knows topic, table, columns");
+              "8:1: [[replica]] has no setting \"qqqqqqqq\"; it knows topic, table, columns, "
+              "apply");
+}
+
+TEST_F(ServiceFileTest, ReadsSubscriptions) {
+    const std::string service =
+        "[service]\nname = 'mail'\ndatabase = 'sqlite:/m.db'\nbroker = 'embedded:/b.db'\n";
+    const auto config =
+        parse(service +
+              "[[subscription]]\nname = 'orders'\ntopic = 'shop.order'\n"
+              "[[subscription]]\nname = 'own'\ntopic = 'mail.sent'\nstart = 'latest'\n"
+              "attempts = 0\nretry_first = '2s'\nretry_max = '1h'\n");
+    ASSERT_TRUE(config) << config.error().message;
+    ASSERT_EQ(config->subscriptions.size(), 2U);
+    EXPECT_EQ(config->subscriptions[0].attempts_max, 10U);
+    EXPECT_EQ(config->subscriptions[0].start_at, StartAt::kEarliest);
+    EXPECT_EQ(config->subscriptions[0].retry_max, 5min);
+    EXPECT_EQ(config->subscriptions[1].attempts_max, 0U);
+    EXPECT_EQ(config->subscriptions[1].start_at, StartAt::kLatest);
+    EXPECT_EQ(config->subscriptions[1].retry_first, 2s);
+}
+
+TEST_F(ServiceFileTest, RefusesSubscriptionsThatCannotBe) {
+    const std::string one = "[[subscription]]\nname = 'a'\ntopic = 'b.c'\n";
+    EXPECT_THAT(error_behind(one + one), HasSubstr("listed twice"));
+    EXPECT_THAT(error_behind(one + "start = 'now'\n"), HasSubstr("\"earliest\" or \"latest\""));
+    EXPECT_THAT(error_behind(one + "retry_first = '10m'\n"),
+                HasSubstr("retry_max must be at least retry_first"));
+    EXPECT_THAT(error_behind("[[replica]]\ntopic = 'b.c'\ntable = 'a'\n" + one),
+                HasSubstr("choose another"));
+}
+
+TEST_F(ServiceFileTest, ReadsWhereTheServiceShowsItself) {
+    EXPECT_EQ(parse_with("").value().listen, "");
+    EXPECT_EQ(parse_with("").value().otlp, "");
+    const auto config = parse_with("listen = '[::1]:9464'\notlp = 'http://127.0.0.1:4318'").value();
+    EXPECT_EQ(config.listen, "[::1]:9464");
+    EXPECT_EQ(config.otlp, "http://127.0.0.1:4318");
+}
+
+TEST_F(ServiceFileTest, RefusesPlacesThatNobodyCanBeAt) {
+    EXPECT_EQ(error_behind("listen = '9464'"),
+              "7:10: \"9464\" is no address to listen on; write it as 127.0.0.1:9464 or "
+              "[::1]:9464");
+    EXPECT_EQ(error_behind("otlp = '127.0.0.1:4318'"),
+              "7:8: \"127.0.0.1:4318\" is no URL of a server; write it as http://127.0.0.1:4318");
+}
+
+TEST_F(ServiceFileTest, ReadsWhatHoldsSubscriptionsBack) {
+    const std::string one = "[[subscription]]\nname = 'a'\ntopic = 'b.c'\n";
+    const auto plain = parse_with(one);
+    ASSERT_TRUE(plain) << plain.error().message;
+    EXPECT_EQ(plain->subscriptions[0].on_failure, OnFailure::kBlockKey);
+    EXPECT_EQ(plain->subscriptions[0].crashes_max, 3U);
+    EXPECT_EQ(plain->subscriptions[0].circuit_failures, 5U);
+    EXPECT_EQ(plain->subscriptions[0].rate_limit, 0U);
+    const auto config = parse_with(
+        one +
+        "on_failure = 'stop_flow'\ncrashes = 0\ncircuit_failures = 2\ncircuit_open_for = '7s'\n"
+        "rate_limit = 50\nparked_keys_max = 8\nparked_mib_max = 2\nslow_after = '2m'\n");
+    ASSERT_TRUE(config) << config.error().message;
+    const SubscriptionEntry& entry = config->subscriptions[0];
+    EXPECT_EQ(entry.on_failure, OnFailure::kStopFlow);
+    EXPECT_EQ(entry.crashes_max, 0U);
+    EXPECT_EQ(entry.circuit_failures, 2U);
+    EXPECT_EQ(entry.circuit_open_for, 7s);
+    EXPECT_EQ(entry.rate_limit, 50U);
+    EXPECT_EQ(entry.parked_keys_max, 8U);
+    EXPECT_EQ(entry.parked_mib_max, 2U);
+    EXPECT_EQ(entry.slow_after, 2min);
+    EXPECT_THAT(error_behind(one + "on_failure = 'ignore'\n"), HasSubstr("\"skip\""));
+    EXPECT_THAT(error_behind(one + "on_failure = 'skip'\nattempts = 0\n"),
+                HasSubstr("never skipped"));
 }
 
 TEST_F(ServiceFileTest, SaysWhatIsMissing) {
@@ -246,6 +318,10 @@ TEST_F(ServiceFileTest, SaysWhichTypeWasExpected) {
 }
 
 TEST_F(ServiceFileTest, SaysWhatIsOutOfBounds) {
+    EXPECT_EQ(error_behind("capture = \"log\"\n"),
+              "7:11: capture must be \"triggers\" or \"wal\"; this is \"log\"");
+    EXPECT_EQ(error_behind("capture = \"wal\"\n"),
+              "7:11: capture = \"wal\" needs a PostgreSQL database; use \"triggers\"");
     EXPECT_EQ(error_behind("partitions = 65\n"),
               "7:14: partitions must be an integer from 1 to 64; this is 65");
     EXPECT_EQ(error_behind("partitions = 0\n"),
@@ -257,6 +333,32 @@ TEST_F(ServiceFileTest, SaysWhatIsOutOfBounds) {
                   "d; this is \"" +
                       std::string(bad) + "\"");
     }
+}
+
+TEST_F(ServiceFileTest, BindsReplicasToWholeTransactions) {
+    const std::string publish = "[[publish]]\ntable = 'a'\nentity = 'order'\ncolumns = ['id']\n";
+    const std::string replica = "[[replica]]\ntopic = 'shop.line'\ntable = 'lines'\n";
+    const auto config =
+        parse_with("transactions = ['order']\n" + publish + replica + "apply = 'transaction'\n");
+    ASSERT_TRUE(config);
+    EXPECT_THAT(config->transactions, ElementsAre("order"));
+    EXPECT_EQ(config->replicas.front().subscription(), "iam.shop.transactions");
+    EXPECT_EQ(config->replicas.front().address(), "iam.lines");
+    EXPECT_EQ(parse_with(replica)->replicas.front().subscription(), "iam.lines");
+
+    EXPECT_EQ(error_behind("transactions = ['oder']\n" + publish),
+              "7:17: transactions names \"oder\", which no [[publish]] has as its entity; did you "
+              "mean \"order\"?");
+    EXPECT_EQ(error_behind("transactions = ['order', 'order']\n" + publish),
+              "7:26: entity \"order\" is listed twice, first in line 7");
+    EXPECT_EQ(error_behind("partitions = 2\ntransactions = ['order']\n" + publish),
+              "7:14: transactions needs partitions = 1, for a transaction may change keys of any "
+              "partition; this is 2");
+    EXPECT_EQ(error_behind(replica + "apply = 'all'\n"),
+              "10:9: apply must be \"key\" or \"transaction\"; this is \"all\"");
+    EXPECT_EQ(error_behind("[[publish]]\ntable = 'a'\nentity = 'transactions'\ncolumns = ['id']\n"),
+              "9:10: the topic iam.transactions is that of whole transactions; call the entity "
+              "otherwise");
 }
 
 TEST_F(ServiceFileTest, KeepsMemoryLongerThanAnythingCanComeBack) {
@@ -295,6 +397,18 @@ TEST_F(ServiceFileTest, RefusesNamesThatTopicsCannotHave) {
     EXPECT_EQ(error_behind("[[replica]]\ntopic = 'a.b'\ntable = 'instep_log'\n"),
               "9:9: table must be a table of the service, none that begins with instep_; this is "
               "\"instep_log\"");
+}
+
+TEST_F(ServiceFileTest, NeedsNoBroker) {
+    const std::string text = "[service]\nname = 'a'\ndatabase = 'sqlite:a.db'\n";
+    EXPECT_EQ(parse(text)->broker, "direct:");
+    EXPECT_EQ(parse(text + "broker = 'direct:'\n")->broker, "direct:");
+    EXPECT_EQ(parse(text + "broker = 'direct:iam.toml,../shop/shop.toml'\n")->broker,
+              "direct:/srv/iam/iam.toml,/srv/shop/shop.toml");
+    EXPECT_THAT(error_in(text + "partitions = 2\n"), HasSubstr("without a broker partitions must"));
+    EXPECT_THAT(error_in("[service]\nname = 'a'\ndatabase = 'postgresql:///a'\n"
+                         "capture = 'wal'\n"),
+                HasSubstr("needs a broker"));
 }
 
 TEST_F(ServiceFileTest, RefusesAReplicaOfItsOwnTopic) {

@@ -49,7 +49,7 @@ std::string rows_of(std::string_view table) {
 
 /// The page with the settings of each table between its two marks.
 std::string with_settings(std::string page) {
-    for (const std::string_view table : {"service", "publish", "replica"}) {
+    for (const std::string_view table : {"service", "publish", "replica", "subscription"}) {
         const std::string begin = fmt::format("<!-- settings of {} -->\n", table);
         const std::size_t first = page.find(begin);
         const std::size_t last = page.find("<!-- end -->", first);

@@ -1,87 +1,56 @@
 #include "instep/consumer/consumer.hpp"
 
-#include "instep/base/bytes.hpp"
+#include "gate.hpp"
 #include "instep/base/fail_point.hpp"
-#include "instep/lease/lease.hpp"
-#include "instep/telemetry/logger.hpp"
-#include "parking.hpp"
-#include "progress.hpp"
+#include "key_batch.hpp"
+#include "parked_retries.hpp"
+#include "whole_transactions.hpp"
+#include "workplace.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <tuple>
 
 namespace instep {
 
 namespace {
 
-/// True if the event is to blame, not the database or its schema: only then may its key be
-/// set aside. With everything else parking would set the world aside, key by key.
-bool blames_event(ErrorCode code) {
-    return code == ErrorCode::kRejected || code == ErrorCode::kCorrupt ||
-           code == ErrorCode::kInvalidArgument || code == ErrorCode::kLimitExceeded ||
-           code == ErrorCode::kUnsupported;
+/// How long another holder's lease is left alone.
+constexpr std::chrono::milliseconds kLeaseWait{100};
+
+constexpr std::uint32_t kRateLimitMax = 1'000'000;
+
+bool is_circuit(const CircuitBreakerOptions& circuit) {
+    return circuit.failures_to_open > 0 && circuit.probes_max > 0 &&
+           circuit.open_for > std::chrono::milliseconds{0};
 }
-
-/// Chunks and digests speak of a whole key range at their place in the order, so no event
-/// may pass them, whatever its key.
-bool is_barrier(const Event& event) {
-    return event.operation == Operation::kChunk || event.operation == Operation::kDigest;
-}
-
-using Deliveries = std::vector<const Delivery*>;
-
-/// Cuts the deliveries into pieces that may fail on their own: lanes between barriers.
-/// Keeps the order within every key and around every barrier.
-std::vector<Deliveries> split_into_lanes(const Deliveries& deliveries, std::uint32_t lanes) {
-    std::vector<Deliveries> pieces;
-    std::vector<Deliveries> open(lanes);
-    const auto close_lanes = [&] {
-        for (Deliveries& lane : open) {
-            if (!lane.empty()) {
-                pieces.push_back(std::exchange(lane, {}));
-            }
-        }
-    };
-    for (const Delivery* delivery : deliveries) {
-        if (is_barrier(delivery->event)) {
-            close_lanes();
-            pieces.push_back({delivery});
-        } else {
-            open[key_hash(delivery->event.key) % lanes].push_back(delivery);
-        }
-    }
-    close_lanes();
-    return pieces;
-}
-
-std::vector<const Event*> events_of(std::span<const Delivery* const> deliveries) {
-    std::vector<const Event*> events;
-    events.reserve(deliveries.size());
-    for (const Delivery* delivery : deliveries) {
-        events.push_back(&delivery->event);
-    }
-    return events;
-}
-
-/// A partition that this member works on.
-struct HeldPartition {
-    Lease lease;
-    std::uint64_t lease_epoch = 0;
-    std::uint64_t assignment_epoch = 0;
-    Position acknowledged = 0;
-};
 
 Result<void> check(const ConsumerOptions& options) {
+    const auto refuse = [&](std::string_view problem) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("consumer \"{}\" of topic \"{}\": {}", options.subscription,
+                                options.topic, problem));
+    };
     if (options.subscription.empty() || options.topic.empty() || options.member.empty() ||
         options.batch_events_max < 1 || options.batch_events_max > 100'000 || options.lanes < 1 ||
         options.lanes > 1024) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("consumer \"{}\" of topic \"{}\": {} events a batch in {} lanes is "
-                                "out of bounds, or a name is missing",
-                                options.subscription, options.topic, options.batch_events_max,
-                                options.lanes));
+        return refuse(
+            fmt::format("{} events a batch in {} lanes is out of bounds, or a name is "
+                        "missing",
+                        options.batch_events_max, options.lanes));
+    }
+    if (options.rate_limit > kRateLimitMax || options.parked_keys_max < 1 ||
+        options.parked_bytes_max < 1 || (options.circuit && !is_circuit(*options.circuit))) {
+        return refuse("a limit or the circuit is out of bounds");
+    }
+    if (options.unit == ApplyUnit::kTransaction &&
+        (options.on_failure != OnFailure::kBlockKey || options.circuit || options.rate_limit > 0)) {
+        return refuse("whole transactions have no policy, circuit or rate limit");
     }
     return {};
 }
@@ -90,358 +59,299 @@ Result<void> check(const ConsumerOptions& options) {
 
 class Consumer::Impl {
 public:
-    Impl(ConsumerOptions options, std::unique_ptr<Connection> connection,
+    Impl(ConsumerOptions options, std::unique_ptr<Connection> connection, Broker& broker,
          std::unique_ptr<Subscriber> subscriber, Handler& handler, Random& random, Logger& logger)
-        : options_(std::move(options)),
-          connection_(std::move(connection)),
-          subscriber_(std::move(subscriber)),
-          handler_(handler),
-          logger_(logger),
-          parking_(options_.subscription, options_.parked_backoff, random) {}
-
-    ~Impl() {
-        for (auto& [partition, held] : held_) {
-            if (const auto released = held.lease.release(*connection_); !released) {
-                logger_.warn("consumer.release_failed", {{"error", released.error().message}});
-            }
-        }
-    }
+        : subscriber_(std::move(subscriber)),
+          work_(std::move(options), std::move(connection), broker, handler, random, logger),
+          gate_(work_),
+          key_batch_(work_),
+          transactions_(work_, *subscriber_),
+          retries_(work_) {}
 
     Result<std::uint64_t> run_once() {
         auto done = work();
-        parking_.forgotten();
+        work_.parking.forgotten();
+        gate_.report(work_.take_target(), done ? "" : done.error().message);
         // A commit whose outcome is unknown may have parked or freed keys all the same.
         parking_known_ = parking_known_ && (done || done.error().code != ErrorCode::kUnavailable);
         if (!done && done.error().code == ErrorCode::kFenced) {
-            INSTEP_TRY(start_over());
+            pending_.clear();
+            transactions_.forget();
+            INSTEP_TRY(work_.held.start_over(*subscriber_));
         }
         return done;
     }
 
     void wait(const std::stop_token& stop, std::chrono::milliseconds patience) {
-        if (const auto due = parking_.next_due()) {
-            if (const auto now = connection_->now()) {
+        const auto due = work_.parking.next_due();
+        if (due && !waits_for_lease_ && gate_.tries_parked()) {
+            if (const auto now = work_.connection->now()) {
                 const auto until = std::chrono::ceil<std::chrono::milliseconds>(*due - *now);
                 patience = std::clamp(until, std::chrono::milliseconds{1}, patience);
             }
         }
-        subscriber_->wait(stop, patience);
+        const auto held_back = waits_for_lease_ ? std::optional(kLeaseWait) : gate_.patience();
+        if (!held_back) {
+            subscriber_->wait(stop, patience);
+            return;
+        }
+        std::unique_lock lock(mutex_);
+        nothing_.wait_for(lock, stop, std::min(patience, *held_back), [] { return false; });
     }
+
+    [[nodiscard]] const std::optional<Halt>& halt() const { return gate_.halt(); }
 
 private:
     Result<std::uint64_t> work() {
         INSTEP_TRY_ASSIGN(const bool ready, hold_partitions());
+        waits_for_lease_ = !ready && !work_.held.partitions().empty();
         if (!ready) {
             return 0;
         }
-        if (!parking_known_) {
-            INSTEP_TRY(parking_.load(*connection_));
-            parking_known_ = true;
+        INSTEP_TRY(know_parking());
+        INSTEP_TRY_ASSIGN(const Passage passage, gate_.look());
+        if (passage == Passage::kNothing) {
+            return 0;
         }
-        INSTEP_TRY_ASSIGN(const std::uint64_t retried, retry_due_keys());
-        if (pending_.empty()) {
-            INSTEP_TRY_ASSIGN(pending_, subscriber_->receive(options_.batch_events_max,
-                                                             options_.batch_bytes_max));
-            INSTEP_FAIL_POINT("consumer.after_receive");
+        std::uint64_t taken_in = 0;
+        if (passage != Passage::kParkedOnly && pending_.empty() && !transactions_.has_far()) {
+            INSTEP_TRY(take_up_replays());
+            INSTEP_TRY_ASSIGN(taken_in, receive());
         }
-        if (pending_.empty()) {
-            return retried;
+        INSTEP_TRY_ASSIGN(const auto due, retries_.due());
+        if (transactions_.has_far() && passage != Passage::kParkedOnly) {
+            INSTEP_TRY_ASSIGN(const std::uint64_t retried, retries_.run(due, kEventsATryMax));
+            INSTEP_TRY_ASSIGN(const std::uint64_t applied, transactions_.apply_far());
+            return applied + retried;
         }
-        INSTEP_TRY(apply_pending());
-        INSTEP_TRY(acknowledge_pending());
-        const std::uint64_t count = pending_.size();
-        pending_.clear();
-        return count + retried;
+        const Plan plan = choose(passage, due);
+        if (plan.keys.empty() && plan.pending.empty()) {
+            return taken_in;
+        }
+        INSTEP_TRY_ASSIGN(const bool may, gate_.take(plan.keys.size() + plan.pending.size()));
+        if (!may || (passage == Passage::kProbe && !gate_.try_probe())) {
+            return 0;
+        }
+        INSTEP_TRY_ASSIGN(const std::uint64_t dealt_with,
+                          with_caution([&] { return carry_out(plan); }));
+        if (plan.keys.size() == due.size()) {
+            work_.caution.passed_parked();
+        }
+        INSTEP_TRY(work_.caution.settle());
+        return plan.pending.empty() ? taken_in + dealt_with : dealt_with;
     }
 
-    /// Takes the lease of every partition that the broker assigned; false as long as a former
-    /// holder's lease has not run out.
-    Result<bool> hold_partitions() {
-        INSTEP_TRY_ASSIGN(const auto assignments, subscriber_->assignments());
-        drop_unassigned(assignments);
-        bool all_held = !assignments.empty();
-        for (const Assignment& assignment : assignments) {
-            auto held = held_.find(assignment.partition);
-            if (held == held_.end()) {
-                INSTEP_TRY_ASSIGN(
-                    Lease lease, Lease::create({fmt::format("consumer/{}/{}", options_.subscription,
-                                                            assignment.partition),
-                                                options_.member, options_.member_timeout}));
-                held = held_
-                           .emplace(assignment.partition,
-                                    HeldPartition{std::move(lease), 0, assignment.epoch,
-                                                  assignment.acknowledged})
-                           .first;
-            }
-            INSTEP_TRY_ASSIGN(const bool holds, held->second.lease.hold(*connection_));
-            all_held = all_held && holds;
-            if (holds && held->second.lease_epoch != held->second.lease.epoch()) {
-                INSTEP_TRY(parking_.load(*connection_));
-                held->second.lease_epoch = held->second.lease.epoch();
+    /// What is tried in one step.
+    struct Plan {
+        std::span<const DueKey> keys{};
+        std::int64_t events_of_key_max = kEventsATryMax;
+        std::span<const Delivery> pending{};
+    };
+
+    /// All of it; but one event for a probe, and few where all are counted or noted.
+    [[nodiscard]] Plan choose(Passage passage, std::span<const DueKey> due) const {
+        Plan plan{.keys = due};
+        if (passage != Passage::kParkedOnly) {
+            plan.pending = pending_;
+        }
+        if (passage == Passage::kProbe || work_.caution.is_alone()) {
+            plan.pending = plan.pending.first(std::min<std::size_t>(plan.pending.size(), 1));
+        }
+        if (passage == Passage::kProbe || work_.options.rate_limit > 0) {
+            const bool waits = passage == Passage::kProbe && !plan.pending.empty();
+            plan.keys = due.first(std::min<std::size_t>(due.size(), waits ? 0 : 1));
+            plan.events_of_key_max = 1;
+        }
+        return plan;
+    }
+
+    Result<void> know_parking() {
+        if (gate_.take_revised() || !parking_known_) {
+            INSTEP_TRY(work_.parking.load(*work_.connection));
+            parking_known_ = true;
+        }
+        return {};
+    }
+
+    /// Notes what is tried where the process before ended in the middle of it.
+    template <class Step>
+    Result<std::uint64_t> with_caution(const Step& step) {
+        if (!work_.caution.notes_batches()) {
+            return step();
+        }
+        const TrialCounts counts = trial_counts();
+        INSTEP_TRY(work_.caution.begin_batch(counts));
+        INSTEP_TRY_ASSIGN(const std::uint64_t done, step());
+        INSTEP_TRY(work_.caution.end_batch(counts));
+        return done;
+    }
+
+    /// Returns how many events were dealt with.
+    Result<std::uint64_t> carry_out(const Plan& plan) {
+        INSTEP_TRY_ASSIGN(const std::uint64_t retried,
+                          retries_.run(plan.keys, plan.events_of_key_max));
+        if (plan.pending.empty()) {
+            return retried;
+        }
+        INSTEP_TRY_ASSIGN(const std::uint64_t applied, apply(plan.pending));
+        return applied + retried;
+    }
+
+    /// Returns how many deliveries are behind now.
+    Result<std::uint64_t> apply(std::span<const Delivery> pending) {
+        Dealt dealt{pending.size()};
+        const Timestamp began = work_.instruments.now();
+        if (work_.options.unit == ApplyUnit::kTransaction) {
+            INSTEP_TRY(transactions_.apply(pending));
+        } else if (work_.caution.is_alone()) {
+            INSTEP_TRY_ASSIGN(dealt, apply_alone(pending.front()));
+        } else {
+            INSTEP_TRY_ASSIGN(dealt, key_batch_.apply(pending));
+        }
+        work_.instruments.applied(pending.first(dealt.deliveries), began);
+        INSTEP_TRY(acknowledge(newest_positions(pending.first(dealt.deliveries))));
+        pending_.erase(pending_.begin(),
+                       pending_.begin() + static_cast<std::ptrdiff_t>(dealt.deliveries));
+        if (dealt.failure) {
+            return std::unexpected(*std::move(dealt.failure));
+        }
+        return dealt.deliveries;
+    }
+
+    Result<Dealt> apply_alone(const Delivery& next) {
+        std::optional<KeyFailure> failure;
+        if (!next.malformed && !work_.parking.holds(next.event.key)) {
+            INSTEP_TRY_ASSIGN(failure, work_.begin_alone(next.partition, next.event));
+        }
+        if (failure) {
+            INSTEP_TRY(key_batch_.give_up(next, *failure));
+        } else {
+            auto applied = key_batch_.apply(std::span(&next, 1));
+            if (!applied || applied->failure) {
+                // It came back, so it ends no process; should the note stay, that is too careful
+                // only.
+                std::ignore = work_.caution.withdraw_event();
+                return applied;
             }
         }
+        work_.caution.passed(next.partition);
+        return Dealt{1};
+    }
+
+    [[nodiscard]] TrialCounts trial_counts() const {
+        TrialCounts counts;
+        for (const std::uint32_t partition : work_.held.partitions()) {
+            counts[partition] = 0;
+        }
+        for (const Delivery& delivery : pending_) {
+            ++counts[delivery.partition];
+        }
+        return counts;
+    }
+
+    Result<bool> hold_partitions() {
+        INSTEP_TRY_ASSIGN(const auto assignments, subscriber_->assignments());
+        for (const std::uint32_t partition : work_.held.drop_unassigned(assignments)) {
+            std::erase_if(pending_, [&](const Delivery& delivery) {
+                return delivery.partition == partition;
+            });
+            transactions_.forget();
+            work_.caution.drop(partition);
+            gate_.partitions_changed();
+        }
+        INSTEP_TRY_ASSIGN(const bool all_held, work_.held.hold(assignments));
+        const auto taken = work_.held.taken();
+        if (taken.empty()) {
+            return all_held;
+        }
+        INSTEP_TRY(work_.parking.load(*work_.connection));
+        for (const auto& [partition, was_abandoned] : taken) {
+            if (work_.options.crashes_max > 0 && work_.options.unit == ApplyUnit::kKey) {
+                INSTEP_TRY(work_.caution.take_over(partition, was_abandoned));
+            }
+        }
+        work_.held.settle();
+        work_.replays.look_now();
+        gate_.partitions_changed();
         return all_held;
     }
 
-    void drop_unassigned(std::span<const Assignment> assignments) {
-        const auto assigned = [&](std::uint32_t partition, std::uint64_t epoch) {
-            return std::ranges::any_of(assignments, [&](const Assignment& assignment) {
-                return assignment.partition == partition && assignment.epoch == epoch;
-            });
+    Result<void> take_up_replays() {
+        if (work_.options.unit != ApplyUnit::kKey || !work_.replays.is_due()) {
+            return {};
+        }
+        Replays::Places places;
+        for (const std::uint32_t partition : work_.held.partitions()) {
+            places[partition] = work_.held.acknowledged(partition);
+        }
+        const auto check = [this](Transaction& transaction) {
+            return work_.held.check(transaction);
         };
-        for (auto held = held_.begin(); held != held_.end();) {
-            if (assigned(held->first, held->second.assignment_epoch)) {
-                ++held;
-                continue;
-            }
-            std::erase_if(pending_, [&](const Delivery& delivery) {
-                return delivery.partition == held->first;
-            });
-            held = held_.erase(held);
+        const auto taken = work_.replays.take_up(*work_.connection, *subscriber_, check, places);
+        for (const auto& [partition, position] : places) {
+            work_.held.acknowledged(partition, position);
         }
+        return taken;
     }
 
-    /// After kFenced: whatever was received and not acknowledged must come again.
-    Result<void> start_over() {
-        pending_.clear();
-        for (auto& [partition, held] : held_) {
-            held.lease.lose();
-            const auto sought = subscriber_->seek(partition, held.acknowledged);
-            if (!sought && sought.error().code != ErrorCode::kFenced) {
-                return sought;
-            }
+    /// Fills pending_ with what may be applied now.
+    Result<std::uint64_t> receive() {
+        const ConsumerOptions& options = work_.options;
+        const std::size_t held = work_.held.partitions().size();
+        if (options.unit == ApplyUnit::kTransaction && held != 1) {
+            return fail(ErrorCode::kConfigInvalid,
+                        fmt::format("topic {} has {} partitions, and whole transactions need one; "
+                                    "set `partitions = 1` in the owner's service file",
+                                    options.topic, held));
         }
-        return {};
+        const std::uint32_t events_max =
+            options.rate_limit == 0 ? options.batch_events_max
+                                    : std::min(options.batch_events_max, options.rate_limit);
+        INSTEP_TRY_ASSIGN(auto received, subscriber_->receive(events_max, options.batch_bytes_max));
+        INSTEP_FAIL_POINT("consumer.after_receive");
+        const std::uint64_t count = received.size();
+        if (count == 0) {
+            work_.replays.look_now();
+        }
+        if (options.unit == ApplyUnit::kKey) {
+            work_.replays.mark(received);
+        }
+        pending_ = options.unit == ApplyUnit::kKey ? std::move(received)
+                                                   : transactions_.take(std::move(received));
+        return count;
     }
 
-    Result<void> check_leases(Transaction& transaction) const {
-        for (const auto& [partition, held] : held_) {
-            INSTEP_TRY(held.lease.check(transaction));
-        }
-        return {};
-    }
-
-    /// One transaction for all of pending_. When an event is to blame, a second one finds out
-    /// which, parks its key and applies the rest.
-    Result<void> apply_pending() {
-        auto applied = apply_in_transaction(Isolation::kBatch);
-        if (!applied && blames_event(applied.error().code)) {
-            parking_.forgotten();
-            applied = apply_in_transaction(Isolation::kEvent);
-        }
-        return applied;
-    }
-
-    enum class Isolation : std::uint8_t { kBatch, kEvent };
-
-    Result<void> apply_in_transaction(Isolation isolation) {
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
-        INSTEP_TRY(check_leases(transaction));
-        INSTEP_TRY_ASSIGN(const Timestamp now, connection_->now());
-        INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, all_pending(), now));
-        ApplyCounts counts;
-        if (isolation == Isolation::kBatch) {
-            INSTEP_TRY_ASSIGN(counts, handle(transaction, free));
-        } else {
-            INSTEP_TRY_ASSIGN(counts, isolate(transaction, free, now));
-        }
-        INSTEP_FAIL_POINT("consumer.after_handle");
-        INSTEP_TRY(note_progress(transaction, counts, now));
-        INSTEP_FAIL_POINT("consumer.before_commit");
-        INSTEP_TRY(transaction.commit());
-        parking_.kept();
-        INSTEP_FAIL_POINT("consumer.after_commit");
-        return {};
-    }
-
-    Result<ApplyCounts> handle(Transaction& transaction,
-                               std::span<const Delivery* const> deliveries) {
-        if (deliveries.empty()) {
-            return ApplyCounts{};
-        }
-        return handler_.apply(transaction, events_of(deliveries));
-    }
-
-    [[nodiscard]] Deliveries all_pending() const {
-        Deliveries all;
-        all.reserve(pending_.size());
-        for (const Delivery& delivery : pending_) {
-            all.push_back(&delivery);
-        }
-        return all;
-    }
-
-    /// Parks what is malformed or stands behind a parked event; returns the rest. Asked again
-    /// for each piece of a batch, since a key may have failed in an earlier one.
-    Result<Deliveries> set_aside_parked(Transaction& transaction, const Deliveries& deliveries,
-                                        Timestamp now) {
-        Deliveries free;
-        free.reserve(deliveries.size());
-        for (const Delivery* delivery : deliveries) {
-            if (delivery->malformed || parking_.holds(delivery->event.key)) {
-                INSTEP_TRY(parking_.park(transaction, *delivery, now));
-                INSTEP_FAIL_POINT("consumer.after_park");
-            } else {
-                free.push_back(delivery);
-            }
-        }
-        return free;
-    }
-
-    Result<ApplyCounts> isolate(Transaction& transaction, const Deliveries& deliveries,
-                                Timestamp now) {
-        ApplyCounts counts;
-        for (const Deliveries& piece : split_into_lanes(deliveries, options_.lanes)) {
-            INSTEP_TRY_ASSIGN(const Deliveries lane, set_aside_parked(transaction, piece, now));
-            INSTEP_TRY(transaction.set_savepoint());
-            auto applied = handle(transaction, lane);
-            if (!applied) {
-                if (!blames_event(applied.error().code)) {
-                    return applied;
-                }
-                INSTEP_TRY(transaction.rollback_to_savepoint());
-            }
-            INSTEP_TRY(transaction.release_savepoint());
-            if (!applied) {
-                applied = apply_one_by_one(transaction, lane, now);
-                INSTEP_TRY(applied);
-            }
-            counts += *applied;
-        }
-        return counts;
-    }
-
-    Result<ApplyCounts> apply_one_by_one(Transaction& transaction, const Deliveries& lane,
-                                         Timestamp now) {
-        ApplyCounts counts;
-        for (const Delivery* delivery : lane) {
-            if (parking_.holds(delivery->event.key)) {
-                INSTEP_TRY(parking_.park(transaction, *delivery, now));
-                continue;
-            }
-            INSTEP_TRY(transaction.set_savepoint());
-            const auto applied = handle(transaction, std::span(&delivery, 1));
-            if (applied) {
-                counts += *applied;
-                INSTEP_TRY(transaction.release_savepoint());
-                continue;
-            }
-            if (!blames_event(applied.error().code)) {
-                return applied;
-            }
-            INSTEP_TRY(transaction.rollback_to_savepoint());
-            INSTEP_TRY(transaction.release_savepoint());
-            INSTEP_TRY(parking_.park(transaction, *delivery, now));
-            INSTEP_TRY(parking_.fail_key(transaction, delivery->event.key, applied.error(), now));
-            INSTEP_FAIL_POINT("consumer.after_park");
-            logger_.error("consumer.key_parked", {{"subscription", options_.subscription},
-                                                  {"key", delivery->event.key},
-                                                  {"event_id", delivery->event.id},
-                                                  {"type", delivery->event.type},
-                                                  {"error", applied.error().message}});
-        }
-        return counts;
-    }
-
-    Result<void> note_progress(Transaction& transaction, ApplyCounts counts, Timestamp now) {
-        for (auto& [partition, position] : newest_positions()) {
-            INSTEP_TRY(add_progress(transaction, options_.subscription, partition, position,
-                                    std::exchange(counts, {}), now));
-        }
-        return {};
-    }
-
-    [[nodiscard]] std::map<std::uint32_t, Position> newest_positions() const {
-        std::map<std::uint32_t, Position> newest;
-        for (const Delivery& delivery : pending_) {
-            newest[delivery.partition] = delivery.position;
-        }
-        return newest;
-    }
-
-    Result<void> acknowledge_pending() {
-        for (const auto& [partition, position] : newest_positions()) {
-            INSTEP_TRY(subscriber_->acknowledge(partition, position));
-            if (const auto held = held_.find(partition); held != held_.end()) {
-                held->second.acknowledged = position;
-            }
+    Result<void> acknowledge(const Positions& reached) {
+        for (const auto& [partition, next] : reached) {
+            INSTEP_TRY(subscriber_->acknowledge(partition, next.position));
+            work_.held.acknowledged(partition, next.position);
         }
         INSTEP_FAIL_POINT("consumer.after_acknowledge");
         return {};
     }
 
-    Result<std::uint64_t> retry_due_keys() {
-        if (parking_.empty()) {
-            return 0;
-        }
-        std::vector<std::uint32_t> partitions;
-        for (const auto& [partition, held] : held_) {
-            partitions.push_back(partition);
-        }
-        INSTEP_TRY_ASSIGN(const Timestamp now, connection_->now());
-        INSTEP_TRY_ASSIGN(const auto keys, parking_.due(*connection_, now, partitions));
-        std::uint64_t retried = 0;
-        for (const std::string& key : keys) {
-            INSTEP_TRY_ASSIGN(const std::uint64_t applied, retry_key(key, now));
-            retried += applied;
-        }
-        return retried;
-    }
-
-    Result<std::uint64_t> retry_key(const std::string& key, Timestamp now) {
-        auto applied = apply_parked(key, now);
-        if (applied || !blames_event(applied.error().code)) {
-            return applied;
-        }
-        parking_.forgotten();
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
-        INSTEP_TRY(check_leases(transaction));
-        INSTEP_TRY(parking_.fail_key(transaction, key, applied.error(), now));
-        INSTEP_TRY(transaction.commit());
-        parking_.kept();
-        return 0;
-    }
-
-    Result<std::uint64_t> apply_parked(const std::string& key, Timestamp now) {
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
-        INSTEP_TRY(check_leases(transaction));
-        INSTEP_TRY_ASSIGN(const auto parked, parking_.events(transaction, key));
-        std::vector<const Event*> events;
-        for (const ParkedEvent& next : parked) {
-            if (next.malformed) {
-                return std::unexpected(*next.malformed);
-            }
-            events.push_back(&next.event);
-        }
-        if (!events.empty()) {
-            INSTEP_TRY_ASSIGN(const ApplyCounts counts, handler_.apply(transaction, events));
-            INSTEP_TRY(parking_.release(transaction, key, parked.back().number));
-            INSTEP_TRY(add_progress(transaction, options_.subscription, held_.begin()->first, 0,
-                                    counts, now));
-        }
-        INSTEP_TRY(transaction.commit());
-        parking_.kept();
-        logger_.info("consumer.key_released",
-                     {{"subscription", options_.subscription}, {"key", key}});
-        return events.size();
-    }
-
-    const ConsumerOptions options_;
-    std::unique_ptr<Connection> connection_;
+    /// Before work_, whose leases are given up first.
     std::unique_ptr<Subscriber> subscriber_;
-    Handler& handler_;
-    Logger& logger_;
-    Parking parking_;
-    std::map<std::uint32_t, HeldPartition> held_;
+    Workplace work_;
+    Gate gate_;
+    KeyBatch key_batch_;
 
-    /// What is parked in the database is what parking_ has in memory.
+    /// Only where whole transactions are applied.
+    WholeTransactions transactions_;
+    ParkedRetries retries_;
+
+    /// What is parked in the database is what work_.parking has in memory.
     bool parking_known_ = true;
 
     /// Received, not yet acknowledged; kept over failures so that order is kept too.
     std::vector<Delivery> pending_;
+
+    /// Partitions are assigned here that another one still holds.
+    bool waits_for_lease_ = false;
+
+    /// For waits in which nothing can come.
+    std::mutex mutex_;
+    std::condition_variable_any nothing_;
 };
 
 Consumer::Consumer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -459,7 +369,7 @@ Result<std::unique_ptr<Consumer>> Consumer::create(Database& database, Broker& b
                                            options.subscription, options.topic, options.member,
                                            options.start_at, options.member_timeout}));
     return std::unique_ptr<Consumer>(
-        new Consumer(std::make_unique<Impl>(std::move(options), std::move(connection),
+        new Consumer(std::make_unique<Impl>(std::move(options), std::move(connection), broker,
                                             std::move(subscriber), handler, random, logger)));
 }
 
@@ -467,5 +377,7 @@ Result<std::uint64_t> Consumer::run_once() { return impl_->run_once(); }
 void Consumer::wait(std::stop_token stop, std::chrono::milliseconds patience) {
     impl_->wait(stop, patience);
 }
+
+const std::optional<Halt>& Consumer::halt() const { return impl_->halt(); }
 
 }  // namespace instep

@@ -1,5 +1,6 @@
 #include "instep/consumer/consumer.hpp"
 
+#include "instep/log/boundary.hpp"
 #include "tests/support/sync_system.hpp"
 
 #include <fmt/format.h>
@@ -27,7 +28,7 @@ public:
         ++calls;
         ApplyCounts counts;
         for (const Event* event : events) {
-            if (target_down) {
+            if (target_down || down_after == 0) {
                 return fail(ErrorCode::kUnavailable, "the target is down");
             }
             if (failing_once == event->id || failing_once == event->key) {
@@ -44,6 +45,7 @@ public:
                 transaction.execute("INSERT INTO effects (key, id) VALUES ($1, $2)",
                                     {std::string_view(event->key), std::string_view(event->id)}));
             ++counts.applied;
+            down_after -= down_after > 0 ? 1 : 0;
         }
         return counts;
     }
@@ -54,6 +56,9 @@ public:
     std::string failing_once;
     bool target_down = false;
     int calls = 0;
+
+    /// Events until the target goes down; negative: it stays.
+    int down_after = -1;
 };
 
 class ConsumerTest : public testing::Test {
@@ -66,8 +71,10 @@ protected:
         EXPECT_TRUE(consumer->run_once());
     }
 
-    std::unique_ptr<Consumer> make(std::string member) {
+    std::unique_ptr<Consumer> make(std::string member, ApplyUnit unit = ApplyUnit::kKey) {
         ConsumerOptions options;
+        options.unit = unit;
+        options.transaction_events_max = 250;
         options.subscription = "test";
         options.topic = "shop.order";
         options.member = std::move(member);
@@ -93,6 +100,11 @@ protected:
             events.push_back(event);
         }
         EXPECT_EQ(publisher->publish({"shop.order", 0, events, 1}).durable, events.size());
+    }
+
+    void publish_boundary() {
+        const Event event = boundary_behind("shop", {}, {1, version, 0}, {});
+        EXPECT_EQ(publisher->publish({"shop.order", 0, std::span(&event, 1), 1}).durable, 1U);
     }
 
     /// An event that speaks of a whole key range.
@@ -261,6 +273,91 @@ TEST_F(ConsumerTest, CountsWhatItDid) {
     const auto mine = std::ranges::find(*progress, "test", &SubscriptionProgress::subscription);
     ASSERT_NE(mine, progress->end());
     EXPECT_EQ(mine->counts.applied, 2U);
+}
+
+class WholeTransactionsTest : public ConsumerTest {
+protected:
+    WholeTransactionsTest() {
+        consumer.reset();
+        consumer = make("one", ApplyUnit::kTransaction);
+    }
+
+    /// More than is held.
+    void publish_many() {
+        for (int i = 0; i < 100; ++i) {
+            publish({"a", "b", "c"});
+        }
+    }
+
+    void run() {
+        for (int i = 0; i < 10; ++i) {
+            EXPECT_TRUE(consumer->run_once());
+        }
+    }
+
+    std::string effect_count() { return value_of(*system.owner, "SELECT count(*) FROM effects"); }
+};
+
+TEST_F(WholeTransactionsTest, TakeEffectAtBoundariesOnly) {
+    publish({"a", "b"});
+    run();
+    EXPECT_EQ(effect_count(), "0");
+    publish({"c"});
+    publish_boundary();
+    publish({"d"});
+    run();
+    EXPECT_EQ(effect_count(), "3");
+    EXPECT_EQ(system.broker->lag("shop.order")->front().events, 1U);
+}
+
+TEST_F(WholeTransactionsTest, StopAtOneThatIsRefusedAndParkNothing) {
+    publish({"a", "b"});
+    publish_boundary();
+    handler.failing_keys = {"b"};
+    EXPECT_EQ(consumer->run_once().error().code, ErrorCode::kRejected);
+    publish({"c"});
+    publish_boundary();
+    EXPECT_FALSE(consumer->run_once());
+    EXPECT_EQ(effect_count(), "0");
+    EXPECT_THAT(*list_parked_keys(*system.owner, "", 10), IsEmpty());
+    handler.failing_keys.clear();
+    run();
+    EXPECT_EQ(effect_count(), "3");
+}
+
+TEST_F(WholeTransactionsTest, GoOnWhereOnlyAChunkIsRefused) {
+    publish({"a"});
+    publish_barrier();
+    publish_boundary();
+    handler.failing_keys = {"scan"};
+    run();
+    EXPECT_EQ(effect_count(), "1");
+    EXPECT_EQ(list_parked_keys(*system.owner, "", 10)->front().key, "scan");
+    handler.failing_keys.clear();
+    system.clock.advance(1s);
+    run();
+    EXPECT_EQ(effect_count(), "2");
+}
+
+TEST_F(WholeTransactionsTest, AreWholeAlsoWhenTheyAreTooLargeToHold) {
+    publish({"z"});
+    publish_boundary();
+    publish_many();
+    run();
+    EXPECT_EQ(effect_count(), "1");
+    publish_boundary();
+    publish({"y"});
+    publish_boundary();
+    // The target goes away in the middle of the parts.
+    handler.down_after = 150;
+    EXPECT_FALSE(consumer->run_once());
+    EXPECT_FALSE(consumer->run_once());
+    EXPECT_EQ(effect_count(), "1");
+    handler.down_after = -1;
+    run();
+    EXPECT_EQ(effect_count(), "302");
+    EXPECT_EQ(value_of(*system.owner, "SELECT count(DISTINCT id) FROM effects"), "302");
+    EXPECT_EQ(system.broker->lag("shop.order")->front().events, 0U);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "instep/consumer/handler.hpp"
 #include "instep/telemetry/logger.hpp"
+#include "replay_mark.hpp"
 
 #include <fmt/format.h>
 
@@ -38,15 +39,10 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
                                         std::span<const Event* const> events) {
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     ApplyCounts counts;
+    retry_after_.reset();
     for (const Event* event : events) {
-        INSTEP_TRY_ASSIGN(
-            const std::int64_t added,
-            transaction.execute(
-                "INSERT INTO instep_inbox (subscription, source, event_id, "
-                "handled_us) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-                {std::string_view(subscription_), std::string_view(event->source),
-                 std::string_view(event->id), std::int64_t{now.time_since_epoch().count()}}));
-        if (added == 0) {
+        INSTEP_TRY_ASSIGN(const bool is_new, remember(transaction, *event, now));
+        if (!is_new) {
             ++counts.duplicates_ignored;
             continue;
         }
@@ -56,8 +52,13 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
                 ++counts.applied;
                 break;
             case Verdict::Kind::kRetry:
+                retry_after_ = verdict.after;
                 return fail(ErrorCode::kRejected, fmt::format("event {} of {}: {}", event->id,
                                                               event->type, verdict.reason));
+            case Verdict::Kind::kUnavailable:
+                return fail(ErrorCode::kUnavailable,
+                            fmt::format("the handler of {} finds its target down at event {}: {}",
+                                        event->type, event->id, verdict.reason));
             case Verdict::Kind::kDiscard:
                 ++counts.discarded;
                 logger_.warn("consumer.discarded", {{"subscription", subscription_},
@@ -67,6 +68,24 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
         }
     }
     return counts;
+}
+
+/// True if the event has not taken effect yet: at all, or in the replay that brings it.
+Result<bool> InboxHandler::remember(Transaction& transaction, const Event& event, Timestamp now) {
+    if (is_passed_over(event)) {
+        return false;
+    }
+    const auto replay = static_cast<std::int64_t>(replay_mark(event).value_or(0));
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t written,
+        transaction.execute(
+            "INSERT INTO instep_inbox AS i (subscription, source, event_id, handled_us, replay) "
+            "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (subscription, source, event_id) "
+            "DO UPDATE SET replay = excluded.replay, handled_us = excluded.handled_us "
+            "WHERE i.replay < excluded.replay",
+            {std::string_view(subscription_), std::string_view(event.source),
+             std::string_view(event.id), std::int64_t{now.time_since_epoch().count()}, replay}));
+    return written > 0;
 }
 
 Result<std::uint64_t> trim_inbox(Transaction& transaction, Timestamp before,

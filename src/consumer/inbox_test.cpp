@@ -75,6 +75,17 @@ TEST_F(InboxTest, ADiscardedEventIsCountedAndLogged) {
     EXPECT_EQ(system.log_lines.count("too old"), 1U);
 }
 
+TEST_F(InboxTest, ATargetThatIsDownIsNotTheEventsFault) {
+    const auto finds_it_down = [](Transaction&, const Event&) {
+        return Verdict::unavailable("no mail server");
+    };
+    const auto failed = handle(finds_it_down, event("1"));
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().code, ErrorCode::kUnavailable);
+    EXPECT_NE(failed.error().message.find("no mail server"), std::string::npos);
+    EXPECT_EQ(handle(note, event("1"))->applied, 1U);
+}
+
 TEST_F(InboxTest, TrimsOnlyWhatIsOlder) {
     EXPECT_TRUE(handle(note, event("old")));
     system.clock.advance(std::chrono::hours(2));

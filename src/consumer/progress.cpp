@@ -5,26 +5,66 @@
 namespace instep {
 
 Result<void> add_progress(Transaction& transaction, std::string_view subscription,
-                          std::uint32_t partition, Position position, const ApplyCounts& counts,
-                          Timestamp now) {
+                          const Reached& reached, const ApplyCounts& counts, Timestamp now,
+                          AfterProgress after) {
     const auto number = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
-    INSTEP_TRY(transaction.execute(
-        "INSERT INTO instep_progress (subscription, partition, position, applied, "
-        "duplicates_ignored, stale_ignored, not_addressed, discarded, moved_us) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+    ValueView incarnation;
+    ValueView version;
+    std::string bytes;
+    if (reached.newest != nullptr) {
+        bytes = to_bytes(reached.newest->version);
+        incarnation = number(reached.newest->incarnation);
+        version = BlobView{bytes};
+    }
+    constexpr std::string_view kAdd =
+        "INSERT INTO instep_progress AS p (subscription, partition, position, applied, "
+        "duplicates_ignored, stale_ignored, not_addressed, discarded, moved_us, incarnation, "
+        "version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
         "ON CONFLICT (subscription, partition) DO UPDATE SET "
-        "position = CASE WHEN excluded.position > instep_progress.position "
-        "  THEN excluded.position ELSE instep_progress.position END, "
-        "applied = instep_progress.applied + excluded.applied, "
-        "duplicates_ignored = instep_progress.duplicates_ignored + excluded.duplicates_ignored, "
-        "stale_ignored = instep_progress.stale_ignored + excluded.stale_ignored, "
-        "not_addressed = instep_progress.not_addressed + excluded.not_addressed, "
-        "discarded = instep_progress.discarded + excluded.discarded, moved_us = excluded.moved_us",
-        {subscription, std::int64_t{partition}, number(position), number(counts.applied),
-         number(counts.duplicates_ignored), number(counts.stale_ignored),
-         number(counts.not_addressed), number(counts.discarded),
-         std::int64_t{now.time_since_epoch().count()}}));
+        "position = CASE WHEN excluded.position > p.position "
+        "  THEN excluded.position ELSE p.position END, "
+        "incarnation = CASE WHEN p.version IS NULL OR excluded.version >= p.version "
+        "  THEN excluded.incarnation ELSE p.incarnation END, "
+        "version = CASE WHEN p.version IS NULL OR excluded.version >= p.version "
+        "  THEN excluded.version ELSE p.version END, "
+        "applied = p.applied + excluded.applied, "
+        "duplicates_ignored = p.duplicates_ignored + excluded.duplicates_ignored, "
+        "stale_ignored = p.stale_ignored + excluded.stale_ignored, "
+        "not_addressed = p.not_addressed + excluded.not_addressed, "
+        "discarded = p.discarded + excluded.discarded, moved_us = excluded.moved_us";
+    const std::initializer_list<ValueView> parameters = {
+        subscription,
+        std::int64_t{reached.partition},
+        number(reached.position),
+        number(counts.applied),
+        number(counts.duplicates_ignored),
+        number(counts.stale_ignored),
+        number(counts.not_addressed),
+        number(counts.discarded),
+        std::int64_t{now.time_since_epoch().count()},
+        incarnation,
+        version};
+    INSTEP_TRY(after == AfterProgress::kCommit ? transaction.commit_behind(kAdd, parameters)
+                                               : transaction.execute(kAdd, parameters));
     return {};
+}
+
+Result<std::optional<LastPublished>> last_taken(Connection& connection,
+                                                std::string_view subscription,
+                                                std::uint32_t partition) {
+    INSTEP_TRY_ASSIGN(
+        const auto rows,
+        connection.query("SELECT incarnation, version FROM instep_progress WHERE "
+                         "subscription = $1 AND partition = $2 AND version IS NOT NULL",
+                         std::initializer_list<ValueView>{subscription, std::int64_t{partition}}));
+    INSTEP_TRY_ASSIGN(const bool found, rows->next());
+    if (!found) {
+        return std::nullopt;
+    }
+    LastPublished last;
+    last.incarnation = static_cast<std::uint64_t>(rows->integer(0));
+    INSTEP_TRY_ASSIGN(last.version, version_from_bytes(rows->blob(1)));
+    return last;
 }
 
 Result<std::vector<SubscriptionProgress>> list_progress(Connection& connection) {

@@ -1,8 +1,45 @@
 #include "instep/db/dialect.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 
 namespace instep {
+
+namespace {
+
+constexpr std::array kKinds = {ValueKind::kInteger, ValueKind::kReal,  ValueKind::kDecimal,
+                               ValueKind::kBoolean, ValueKind::kBytes, ValueKind::kText};
+
+}  // namespace
+
+std::string_view to_string(ValueKind kind) noexcept {
+    switch (kind) {
+        case ValueKind::kInteger:
+            return "integer";
+        case ValueKind::kReal:
+            return "real";
+        case ValueKind::kDecimal:
+            return "decimal";
+        case ValueKind::kBoolean:
+            return "boolean";
+        case ValueKind::kBytes:
+            return "bytes";
+        case ValueKind::kText:
+            return "text";
+    }
+    return "unknown";
+}
+
+Result<ValueKind> parse_value_kind(std::string_view text) {
+    const auto found =
+        std::ranges::find(kKinds, text, [](ValueKind kind) { return to_string(kind); });
+    if (found == kKinds.end()) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is no kind of value", text));
+    }
+    return *found;
+}
 
 const ColumnDescription* TableDescription::find(std::string_view column) const {
     const auto found = std::ranges::find(columns, column, &ColumnDescription::name);

@@ -1,5 +1,6 @@
 #include "instep/base/bytes.hpp"
 #include "instep/db/database.hpp"
+#include "instep/db/dialect.hpp"
 
 #include <fmt/format.h>
 
@@ -71,15 +72,20 @@ Result<bool> take(Connection& connection, const Migration& migration) {
     return true;
 }
 
-/// Two servers' sessions that create the same table at once may both find it missing; the
-/// second is then told by a constraint of the catalogue, and finds it the next time.
+/// Two servers' sessions that create the same at once may both find it missing; the second is
+/// then told by a constraint of the catalogue, and finds it the next time.
 Result<void> create_table(Connection& connection) {
-    auto created = connection.execute(kCreateTable, {});
-    if (!created && created.error().code == ErrorCode::kRejected) {
-        created = connection.execute(kCreateTable, {});
+    const auto standing = connection.query("SELECT 1 FROM instep_migration LIMIT 1", {});
+    if (standing || standing.error().code != ErrorCode::kNotFound) {
+        INSTEP_TRY(standing);
+        return {};
     }
-    INSTEP_TRY(created);
-    return {};
+    const std::string script = fmt::format("{}{}", connection.dialect().own_schema(), kCreateTable);
+    auto created = connection.execute_script(script);
+    if (!created && created.error().code == ErrorCode::kRejected) {
+        created = connection.execute_script(script);
+    }
+    return created;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "instep/db/schema.hpp"
 
+#include "postgres_migrations.hpp"
 #include "sqlite_migrations.hpp"
 
 #include <charconv>
@@ -10,9 +11,10 @@ namespace instep {
 namespace {
 
 /// The files are named NNN_name.sql.
-std::vector<Migration> sqlite_steps() {
+template <class File>
+std::vector<Migration> steps_of(std::span<const File> files) {
     std::vector<Migration> steps;
-    for (const auto& file : embedded::sqlite_migrations()) {
+    for (const File& file : files) {
         Migration step;
         std::from_chars(file.name.data(), file.name.data() + 3, step.number);
         step.name = file.name.substr(4, file.name.rfind('.') - 4);
@@ -25,9 +27,9 @@ std::vector<Migration> sqlite_steps() {
 }  // namespace
 
 std::span<const Migration> service_migrations(const Dialect& dialect) {
-    static const std::vector<Migration> kSqlite = sqlite_steps();
-    return dialect.name() == "sqlite" ? std::span<const Migration>(kSqlite)
-                                      : std::span<const Migration>();
+    static const std::vector<Migration> kSqlite = steps_of(embedded::sqlite_migrations());
+    static const std::vector<Migration> kPostgres = steps_of(embedded::postgres_migrations());
+    return dialect.name() == "sqlite" ? kSqlite : kPostgres;
 }
 
 }  // namespace instep

@@ -55,6 +55,17 @@ Result<std::vector<std::int64_t>> Transaction::execute_many(std::string_view sql
     return connection_->execute_many(sql, rows);
 }
 
+Result<std::unique_ptr<Cursor>> Transaction::query_bulk(std::string_view sql, ParameterRows rows) {
+    assert(ownership_ != Ownership::kDone);
+    return connection_->query_bulk(sql, rows);
+}
+
+Result<void> Transaction::copy_rows(std::string_view table, std::string_view columns,
+                                    ParameterRows rows) {
+    assert(ownership_ != Ownership::kDone);
+    return connection_->copy_rows(table, columns, rows);
+}
+
 Result<void> Transaction::set_savepoint() {
     INSTEP_TRY(execute("SAVEPOINT instep_savepoint"));
     return {};
@@ -68,6 +79,25 @@ Result<void> Transaction::rollback_to_savepoint() {
 Result<void> Transaction::release_savepoint() {
     INSTEP_TRY(execute("RELEASE SAVEPOINT instep_savepoint"));
     return {};
+}
+
+Result<std::int64_t> Transaction::commit_behind(std::string_view sql,
+                                                std::initializer_list<ValueView> parameters) {
+    return commit_behind(sql, std::span<const ValueView>(parameters.begin(), parameters.size()));
+}
+
+Result<std::int64_t> Transaction::commit_behind(std::string_view sql,
+                                                std::span<const ValueView> parameters) {
+    assert(ownership_ != Ownership::kDone);
+    if (ownership_ == Ownership::kJoined) {
+        return connection_->execute(sql, parameters);
+    }
+    ownership_ = Ownership::kDone;
+    auto changed = connection_->commit_behind(sql, parameters);
+    if (!changed) {
+        connection_->rollback();
+    }
+    return changed;
 }
 
 Result<void> Transaction::commit() {

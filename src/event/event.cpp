@@ -32,6 +32,10 @@ bool has_control_character(std::string_view utf8) {
 
 }  // namespace
 
+bool fits_attribute(std::string_view text) {
+    return text.size() <= kEventAttributeBytesMax && is_utf8(text) && !has_control_character(text);
+}
+
 namespace detail {
 
 Result<void> check_attribute(std::string_view name, std::string_view value) {
@@ -40,7 +44,7 @@ Result<void> check_attribute(std::string_view name, std::string_view value) {
                     fmt::format("attribute \"{}\" has {} bytes; the limit is {}", name,
                                 value.size(), kEventAttributeBytesMax));
     }
-    if (!is_utf8(value) || has_control_character(value)) {
+    if (!fits_attribute(value)) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("attribute \"{}\" is not UTF-8 without control characters", name));
     }

@@ -1,10 +1,15 @@
 #include "instep/lease/lease.hpp"
 
+#include "instep/db/dialect.hpp"
+
 #include <fmt/format.h>
 
 namespace instep {
 
 namespace {
+
+/// Until when a lease is held that its holder gave up.
+constexpr std::int64_t kGivenUp = 0;
 
 std::int64_t micros(Timestamp time) { return time.time_since_epoch().count(); }
 
@@ -29,19 +34,21 @@ Result<bool> Lease::hold(Connection& connection) {
     }
     if (!held_) {
         // A plain read first: waiting for somebody else's lease must not write.
-        INSTEP_TRY_ASSIGN(auto rows,
-                          connection.query("SELECT 1 FROM instep_lease WHERE name = $1 AND "
-                                           "owner <> $2 AND until_us > $3",
-                                           std::initializer_list<ValueView>{
-                                               std::string_view(options_.name),
-                                               std::string_view(options_.owner), micros(now)}));
-        INSTEP_TRY_ASSIGN(const bool taken, rows->next());
-        if (taken) {
+        INSTEP_TRY_ASSIGN(
+            auto rows,
+            connection.query("SELECT owner, until_us FROM instep_lease WHERE name = $1",
+                             std::initializer_list<ValueView>{std::string_view(options_.name)}));
+        INSTEP_TRY_ASSIGN(const bool is_known, rows->next());
+        if (is_known && rows->text(0) != options_.owner && rows->integer(1) > micros(now)) {
             return false;
         }
+        was_abandoned_ = is_known && rows->integer(1) != kGivenUp;
     }
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(connection, TransactionMode::kWrite));
+    if (options_.condition) {
+        INSTEP_TRY(options_.condition(transaction));
+    }
     INSTEP_TRY_ASSIGN(
         auto rows,
         transaction.query(
@@ -65,9 +72,12 @@ Result<bool> Lease::hold(Connection& connection) {
 }
 
 Result<void> Lease::check(Transaction& transaction) const {
-    INSTEP_TRY_ASSIGN(auto rows,
-                      transaction.query("SELECT owner, epoch FROM instep_lease WHERE name = $1",
-                                        {std::string_view(options_.name)}));
+    // Locked, so that whoever takes over waits until this transaction has ended.
+    INSTEP_TRY_ASSIGN(
+        auto rows,
+        transaction.query(fmt::format("SELECT owner, epoch FROM instep_lease WHERE name = $1{}",
+                                      transaction.dialect().row_lock(RowLock::kShared)),
+                          {std::string_view(options_.name)}));
     INSTEP_TRY_ASSIGN(const bool found, rows->next());
     if (!held_ || !found || rows->text(0) != options_.owner ||
         static_cast<std::uint64_t>(rows->integer(1)) != epoch_) {
@@ -87,10 +97,16 @@ Result<void> Lease::release(Connection& connection) {
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(connection, TransactionMode::kWrite));
     INSTEP_TRY(transaction.execute(
-        "UPDATE instep_lease SET until_us = 0 WHERE name = $1 AND owner = $2 AND epoch = $3",
+        "UPDATE instep_lease SET until_us = $4 WHERE name = $1 AND owner = $2 AND epoch = $3",
         {std::string_view(options_.name), std::string_view(options_.owner),
-         static_cast<std::int64_t>(epoch_)}));
+         static_cast<std::int64_t>(epoch_), kGivenUp}));
     return transaction.commit();
+}
+
+Result<void> revoke_leases(Transaction& transaction) {
+    INSTEP_TRY(
+        transaction.execute("UPDATE instep_lease SET owner = '', until_us = 0, epoch = epoch + 1"));
+    return {};
 }
 
 Result<std::vector<LeaseRow>> list_leases(Connection& connection) {

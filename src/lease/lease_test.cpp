@@ -51,6 +51,17 @@ TEST_F(LeaseTest, AFormerHolderMayNotWriteEvenIfItDoesNotKnow) {
     EXPECT_FALSE(hold(ann));
 }
 
+TEST_F(LeaseTest, TellsWhetherItWasGivenUp) {
+    EXPECT_TRUE(hold(ann));
+    EXPECT_FALSE(ann.was_abandoned()) << "nobody held it before";
+    EXPECT_TRUE(ann.release(*system.owner));
+    EXPECT_TRUE(hold(ben));
+    EXPECT_FALSE(ben.was_abandoned());
+    system.clock.advance(11s);
+    EXPECT_TRUE(hold(ann));
+    EXPECT_TRUE(ann.was_abandoned()) << "ben did not come back";
+}
+
 TEST_F(LeaseTest, IsRenewedWhileItIsUsed) {
     EXPECT_TRUE(hold(ann));
     const auto epoch = ann.epoch();
@@ -74,6 +85,41 @@ TEST_F(LeaseTest, ARestartedHolderHasANewEpoch) {
     EXPECT_TRUE(hold(again));
     EXPECT_GT(again.epoch(), ann.epoch());
     EXPECT_FALSE(may_write(ann)) << "the process before the restart";
+}
+
+TEST_F(LeaseTest, IsLostWhenItIsRevokedAndTakenAgainOnlyIfTheConditionHolds) {
+    bool may_lead = true;
+    Lease led =
+        *Lease::create({"relay/7", "ann", 10s, [&](Transaction&) -> Result<void> {
+                            return may_lead ? Result<void>() : fail(ErrorCode::kFenced, "no");
+                        }});
+    ASSERT_TRUE(hold(led));
+    const auto epoch = led.epoch();
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
+    ASSERT_TRUE(revoke_leases(*transaction));
+    ASSERT_TRUE(transaction->commit());
+    EXPECT_FALSE(may_write(led));
+
+    may_lead = false;
+    led.lose();
+    EXPECT_EQ(led.hold(*system.owner).error().code, ErrorCode::kFenced);
+    EXPECT_TRUE(hold(ben));
+    system.clock.advance(11s);
+    may_lead = true;
+    EXPECT_TRUE(hold(led));
+    EXPECT_GT(led.epoch(), epoch);
+}
+
+TEST_F(LeaseTest, IsRenewedOnlyAsLongAsTheConditionHolds) {
+    bool may_lead = true;
+    Lease led =
+        *Lease::create({"relay/7", "ann", 10s, [&](Transaction&) -> Result<void> {
+                            return may_lead ? Result<void>() : fail(ErrorCode::kFenced, "no");
+                        }});
+    ASSERT_TRUE(hold(led));
+    may_lead = false;
+    system.clock.advance(6s);
+    EXPECT_EQ(led.hold(*system.owner).error().code, ErrorCode::kFenced);
 }
 
 TEST_F(LeaseTest, RefusesBoundsThatMakeNoSense) {

@@ -1,8 +1,11 @@
+#include "append.hpp"
+
 #include "instep/base/fail_point.hpp"
-#include "instep/log/log.hpp"
+#include "instep/db/dialect.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 namespace instep {
@@ -60,10 +63,7 @@ Result<StreamVersions> read_versions(Transaction& transaction, std::span<const N
     if (!expected.value()) {
         return versions;
     }
-    if (versions.size() != 1 || events.front().stream.empty() || events.back().stream.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "an expected version goes with events of exactly one stream");
-    }
+    INSTEP_TRY(check_one_stream(events));
     return versions;
 }
 
@@ -109,10 +109,31 @@ Result<std::uint64_t> insert(Transaction& transaction, const NewEvent& event,
 
 }  // namespace
 
+std::unexpected<Error> stream_has_moved(std::string_view stream, std::uint64_t version,
+                                        std::uint64_t expected) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("stream {} is at version {}, not {}; read it again and decide again",
+                            stream, version, expected));
+}
+
+Result<void> check_one_stream(std::span<const NewEvent> events) {
+    const auto of_first = [&](const NewEvent& event) {
+        return event.stream == events.front().stream;
+    };
+    if (events.empty() || events.front().stream.empty() || !std::ranges::all_of(events, of_first)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "an expected version goes with events of exactly one stream");
+    }
+    return {};
+}
+
 Result<std::vector<Appended>> append(Transaction& transaction, std::span<const NewEvent> events,
                                      ExpectedVersion expected) {
     for (const NewEvent& event : events) {
         INSTEP_TRY(check(event));
+    }
+    if (transaction.dialect().name() == "postgres") {
+        return append_to_postgres(transaction, events, expected);
     }
     INSTEP_TRY_ASSIGN(StreamVersions versions, read_versions(transaction, events, expected));
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
@@ -130,10 +151,7 @@ Result<std::vector<Appended>> append(Transaction& transaction, std::span<const N
             }
         }
         if (!checked && versions[event.stream] != *expected.value()) {
-            return fail(ErrorCode::kConflict,
-                        fmt::format("stream {} is at version {}, not {}; read it again and decide "
-                                    "again",
-                                    event.stream, versions[event.stream], *expected.value()));
+            return stream_has_moved(event.stream, versions[event.stream], *expected.value());
         }
         checked = true;
         const std::uint64_t version = event.stream.empty() ? 0 : ++versions[event.stream];

@@ -1,12 +1,31 @@
 #include "instep/log/log.hpp"
 
+#include "log_partitions.hpp"
 #include "log_row.hpp"
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace instep {
+
+namespace {
+
+Result<std::uint64_t> trim_rows(Transaction& transaction, Timestamp before,
+                                std::uint32_t rows_max) {
+    // A partition without a cursor has not been read at all, so nothing may go.
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t trimmed,
+        transaction.execute("DELETE FROM instep_log WHERE seq IN ("
+                            "  SELECT seq FROM instep_log"
+                            "  WHERE seq <= (SELECT min(seq) FROM instep_cursor) AND NOT EXISTS ("
+                            "    SELECT 1 FROM instep_cursor GROUP BY reader "
+                            "    HAVING count(*) < max(partitions)) AND time_us < $1"
+                            "    AND stream IS NULL ORDER BY seq LIMIT $2)",
+                            {static_cast<std::int64_t>(before.time_since_epoch().count()),
+                             static_cast<std::int64_t>(rows_max)}));
+    return static_cast<std::uint64_t>(trimmed);
+}
+
+}  // namespace
 
 Result<LogIdentity> log_identity(Connection& connection) {
     auto rows = connection.query("SELECT incarnation, epoch FROM instep_log_identity", {});
@@ -32,7 +51,7 @@ Result<std::vector<Event>> read_stream(Transaction& transaction, std::string_vie
         auto rows,
         transaction.query(fmt::format("SELECT {} FROM instep_log WHERE stream = $1 AND "
                                       "stream_version >= $2 ORDER BY stream_version LIMIT $3",
-                                      kLogColumns),
+                                      log_columns(transaction.dialect())),
                           {stream, static_cast<std::int64_t>(from), std::int64_t{count}}));
     std::vector<Event> events;
     for (;;) {
@@ -45,26 +64,36 @@ Result<std::vector<Event>> read_stream(Transaction& transaction, std::string_vie
 }
 
 Result<std::uint32_t> begin_epoch(Transaction& transaction, std::uint32_t at_least) {
-    INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(transaction.connection()));
-    const std::uint32_t epoch = std::max(identity.epoch, at_least) + 1;
-    INSTEP_TRY(transaction.execute("UPDATE instep_log_identity SET epoch = $1",
-                                   {static_cast<std::int64_t>(epoch)}));
-    return epoch;
+    INSTEP_TRY_ASSIGN(auto rows,
+                      transaction.query("UPDATE instep_log_identity SET epoch = 1 + CASE "
+                                        "WHEN epoch > CAST($1 AS BIGINT) THEN epoch "
+                                        "ELSE CAST($1 AS BIGINT) END RETURNING epoch",
+                                        {std::int64_t{at_least}}));
+    INSTEP_TRY_ASSIGN(const bool found, rows->next());
+    if (!found) {
+        return fail(ErrorCode::kCorrupt,
+                    "table instep_log_identity is empty; restore the database from a backup");
+    }
+    return static_cast<std::uint32_t>(rows->integer(0));
+}
+
+Result<void> announce_epoch(Transaction& transaction, std::string_view service,
+                            std::span<const std::string> topics) {
+    for (const std::string& topic : topics) {
+        NewEvent event;
+        event.topic = topic;
+        event.key = service;
+        event.type = "log.epoch_begun";
+        event.data = "{}";
+        INSTEP_TRY(append(transaction, std::span(&event, 1)));
+    }
+    return {};
 }
 
 Result<std::uint64_t> trim_log(Transaction& transaction, Timestamp before, std::uint32_t rows_max) {
-    // A partition without a cursor has not been read at all, so nothing may go.
-    INSTEP_TRY_ASSIGN(
-        const std::int64_t trimmed,
-        transaction.execute("DELETE FROM instep_log WHERE seq IN ("
-                            "  SELECT seq FROM instep_log"
-                            "  WHERE seq <= (SELECT min(seq) FROM instep_cursor) AND NOT EXISTS ("
-                            "    SELECT 1 FROM instep_cursor GROUP BY reader "
-                            "    HAVING count(*) < max(partitions)) AND time_us < $1"
-                            "    AND stream IS NULL ORDER BY seq LIMIT $2)",
-                            {static_cast<std::int64_t>(before.time_since_epoch().count()),
-                             static_cast<std::int64_t>(rows_max)}));
-    return static_cast<std::uint64_t>(trimmed);
+    return transaction.dialect().name() == "postgres"
+               ? trim_partitions(transaction, before, rows_max)
+               : trim_rows(transaction, before, rows_max);
 }
 
 }  // namespace instep

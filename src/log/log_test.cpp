@@ -134,7 +134,9 @@ TEST_F(LogTest, TrimsOnlyWhatEveryReaderHasPassed) {
 
 TEST_F(LogTest, TrimsNothingThatAPartitionHasNeverLookedAt) {
     ASSERT_TRUE(append_committed({opened("a"), opened("b")}));
-    system.owner_sql("INSERT INTO instep_cursor VALUES ('relay', 0, 2, 2, 0)");
+    system.owner_sql(
+        "INSERT INTO instep_cursor (reader, partition, partitions, seq, moved_us) VALUES ('relay', "
+        "0, 2, 2, 0)");
     auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
     EXPECT_EQ(trim_log(*transaction, system.clock.now() + std::chrono::hours(1), 10).value_or(9),
               0U);

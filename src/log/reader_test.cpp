@@ -106,7 +106,7 @@ TEST_F(LogReaderTest, PartitionsShareTheLogWithoutOverlapOrGap) {
         EXPECT_FALSE(part.empty());
         all.insert(all.end(), part.begin(), part.end());
         confirm(*reader, batch, batch.events.size());
-        EXPECT_EQ(reader->position(), 50U);
+        EXPECT_EQ(batch.end, 50U);
     }
     EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 50U);
     EXPECT_EQ(all.size(), 50U);
@@ -182,6 +182,30 @@ TEST_F(LogReaderTest, AChunkIsConfirmedOnlyWithEverythingBeforeIt) {
     EXPECT_EQ(chunks.confirmed, 0);
     confirm(*reader, read(*reader), 1);
     EXPECT_EQ(chunks.confirmed, 1);
+}
+
+TEST_F(LogReaderTest, ABoundaryStandsWhereSomeSnapshotOfTheLogEnded) {
+    given_events(5);
+    auto reader = open({}, 2);
+    LogBatch batch = read(*reader);
+    EXPECT_EQ(batch.boundary, std::nullopt);
+    confirm(*reader, batch, 2);
+    // Whatever comes meanwhile does not move the end that was seen.
+    given_events(4);
+    batch = read(*reader);
+    EXPECT_EQ(batch.boundary, std::nullopt);
+    confirm(*reader, batch, 2);
+    batch = read(*reader);
+    EXPECT_THAT(keys(batch), ElementsAre("k5", "k6"));
+    EXPECT_EQ(batch.boundary, 1U);
+    confirm(*reader, batch, 2);
+    batch = read(*reader);
+    EXPECT_EQ(batch.boundary, std::nullopt);
+    confirm(*reader, batch, 2);
+    batch = read(*reader);
+    EXPECT_EQ(batch.boundary, 1U);
+    confirm(*reader, batch, 1);
+    EXPECT_EQ(read(*reader).boundary, 0U);
 }
 
 TEST_F(LogReaderTest, SaysHowFarItIsBehind) {

@@ -13,7 +13,7 @@ Result<LogSlice> read_log(Connection& connection, std::string_view service, std:
     INSTEP_TRY_ASSIGN(
         auto rows,
         snapshot.query(fmt::format("SELECT {} FROM instep_log WHERE seq > $1 ORDER BY seq LIMIT $2",
-                                   kLogColumns),
+                                   log_columns(snapshot.dialect())),
                        {static_cast<std::int64_t>(after), std::int64_t{count}}));
     LogSlice slice{{}, after};
     for (;;) {

@@ -2,12 +2,16 @@
 
 #include "instep/base/fail_point.hpp"
 #include "instep/lease/lease.hpp"
+#include "instep/log/boundary.hpp"
 #include "instep/telemetry/logger.hpp"
+#include "instruments.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace instep {
@@ -21,28 +25,29 @@ struct TopicRun {
     std::vector<std::size_t> places;
 };
 
-std::vector<TopicRun> split_by_topic(LogBatch& batch) {
+TopicRun& run_of(std::vector<TopicRun>& runs, const std::string& topic, std::size_t events_left) {
+    const auto run = std::ranges::find(runs, topic, &TopicRun::topic);
+    if (run != runs.end()) {
+        return *run;
+    }
+    TopicRun& added = runs.emplace_back(topic, std::vector<Event>{}, std::vector<std::size_t>{});
+    added.events.reserve(events_left);
+    added.places.reserve(events_left);
+    return added;
+}
+
+std::vector<TopicRun> split_by_topic(LogBatch& batch, std::string_view without) {
     std::vector<TopicRun> runs;
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
         TopicEvent& next = batch.events[i];
-        auto run = std::ranges::find(runs, next.topic, &TopicRun::topic);
-        if (run == runs.end()) {
-            runs.push_back(TopicRun{next.topic, {}, {}});
-            run = std::prev(runs.end());
+        if (next.topic == without) {
+            continue;
         }
-        run->events.push_back(std::move(next.event));
-        run->places.push_back(i);
+        TopicRun& run = run_of(runs, next.topic, batch.events.size() - i);
+        run.events.push_back(std::move(next.event));
+        run.places.push_back(i);
     }
     return runs;
-}
-
-/// True if the broker holds something that this log cannot have written yet: the log is a
-/// copy of an earlier state, or another database under the same name.
-bool stands_behind(const LogIdentity& identity, std::uint64_t head, const LastPublished& last) {
-    if (last.version.epoch != identity.epoch) {
-        return last.version.epoch > identity.epoch;
-    }
-    return last.incarnation != identity.incarnation || last.version.batch > head;
 }
 
 }  // namespace
@@ -58,9 +63,15 @@ public:
           publisher_(std::move(publisher)),
           features_(features),
           chunks_(chunks),
-          logger_(logger) {}
+          logger_(logger),
+          instruments_(options_.telemetry) {}
 
     ~Impl() {
+        // Whoever has taken over publishes it again.
+        const auto confirmed = confirm_done();
+        if (!confirmed && confirmed.error().code != ErrorCode::kFenced) {
+            logger_.warn("relay.confirm_failed", {{"error", confirmed.error().message}});
+        }
         if (const auto released = lease_.release(*connection_); !released) {
             logger_.warn("relay.release_failed", {{"error", released.error().message}});
         }
@@ -68,31 +79,46 @@ public:
 
     Result<std::uint64_t> run_once() {
         auto confirmed = relay_one_batch();
+        if (!confirmed) {
+            forget();
+        }
         if (!confirmed && confirmed.error().code == ErrorCode::kFenced) {
             lease_.lose();
-            reader_.reset();
         }
         return confirmed;
     }
 
-    Result<std::uint64_t> change_token() { return connection_->change_token(); }
+    Result<std::uint64_t> change_token() {
+        auto token = connection_->change_token();
+        if (!token) {
+            forget();
+        }
+        return token;
+    }
     [[nodiscard]] RelayStats stats() const noexcept { return stats_; }
     [[nodiscard]] bool leads() const noexcept { return lease_.held(); }
+    [[nodiscard]] bool holds_back() const noexcept {
+        return chunks_ != nullptr && chunks_->holds_back();
+    }
 
 private:
     Result<std::uint64_t> relay_one_batch() {
         INSTEP_TRY_ASSIGN(const bool held, lease_.hold(*connection_));
         if (!held) {
-            reader_.reset();
+            forget();
             return 0;
         }
         INSTEP_FAIL_POINT("relay.after_lease");
         if (reader_ == nullptr || reader_epoch_ != lease_.epoch()) {
             INSTEP_TRY(take_over());
         }
-        INSTEP_TRY_ASSIGN(LogBatch batch, reader_->read(*connection_));
+        INSTEP_TRY_ASSIGN(LogBatch batch, next_batch());
         INSTEP_FAIL_POINT("relay.after_read");
-        std::vector<TopicRun> runs = split_by_topic(batch);
+        INSTEP_TRY_ASSIGN(TopicRun whole, gather_transactions(batch));
+        std::vector<TopicRun> runs = split_by_topic(batch, whole.topic);
+        if (!whole.events.empty()) {
+            runs.push_back(std::move(whole));
+        }
         INSTEP_TRY_ASSIGN(const bool same_epoch, prepare_topics(runs));
         if (!same_epoch) {
             INSTEP_TRY(take_over());
@@ -101,23 +127,95 @@ private:
         std::optional<Error> failure;
         const std::size_t confirmed = publish(runs, batch, failure);
         INSTEP_FAIL_POINT("relay.after_publish");
-        INSTEP_TRY(confirm(batch, confirmed));
-        INSTEP_FAIL_POINT("relay.after_confirm");
+        if (!failure && batch.moves_cursor) {
+            done_ = std::move(batch);
+        }
         if (failure) {
+            INSTEP_TRY(confirm(batch, confirmed));
             ++stats_.publish_failures;
             return fail_in(fmt::format("relay of {}", options_.service), *failure);
         }
         return confirmed;
     }
 
+    /// The commit that stores the next batch moves the cursor behind the one before.
+    Result<LogBatch> next_batch() {
+        if (!done_) {
+            return reader_->read(*connection_);
+        }
+        const LogBatch done = *std::exchange(done_, std::nullopt);
+        auto batch = reader_->advance(*connection_, done, [this](Transaction& transaction) {
+            return lease_.check(transaction);
+        });
+        INSTEP_FAIL_POINT("relay.after_confirm");
+        return batch;
+    }
+
+    void forget() {
+        done_.reset();
+        reader_.reset();
+    }
+
+    /// What goes to the topic of whole transactions. A boundary stands there behind the last
+    /// transaction that the batch ends, as long as anything stands behind the one before.
+    Result<TopicRun> gather_transactions(const LogBatch& batch) {
+        TopicRun run{transactions_topic(options_.service), {}, {}};
+        const std::size_t boundary = batch.boundary.value_or(SIZE_MAX);
+        for (std::size_t i = 0; i <= batch.events.size(); ++i) {
+            if (i == boundary && is_half_told_) {
+                INSTEP_TRY_ASSIGN(Event end, boundary_at(batch, i));
+                run.events.push_back(std::move(end));
+                run.places.push_back(i - std::min<std::size_t>(i, 1));
+                is_half_told_ = false;
+            }
+            if (i < batch.events.size() && is_in_transactions(batch.events[i], run.topic)) {
+                run.events.push_back(batch.events[i].event);
+                run.places.push_back(i);
+                is_half_told_ = true;
+            }
+        }
+        return run;
+    }
+
+    [[nodiscard]] bool is_in_transactions(const TopicEvent& next, std::string_view topic) const {
+        return next.topic == topic || (!speaks_of_range(next.event.operation) &&
+                                       std::ranges::find(options_.transactions, next.topic) !=
+                                           options_.transactions.end());
+    }
+
+    Result<Event> boundary_at(const LogBatch& batch, std::size_t place) {
+        INSTEP_TRY_ASSIGN(const Timestamp now, connection_->now());
+        if (place > 0) {
+            const Event& last = batch.events[place - 1].event;
+            return boundary_behind(options_.service, {last.incarnation, last.version.epoch},
+                                   last.version, now);
+        }
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*connection_, TransactionMode::kRead));
+        INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(*connection_));
+        INSTEP_TRY_ASSIGN(const Version newest, reader_->newest(transaction));
+        return boundary_behind(options_.service, identity, newest, now);
+    }
+
     Result<void> take_over() {
         topics_ready_.clear();
+        // Whoever led before may have stopped between the events and their boundary.
+        is_half_told_ = !options_.transactions.empty();
+        {
+            // A move between brokers may have revoked it since: before anything is published.
+            INSTEP_TRY_ASSIGN(Transaction transaction,
+                              Transaction::begin(*connection_, TransactionMode::kWrite));
+            INSTEP_TRY(lease_.check(transaction));
+        }
         LogReaderOptions options;
         options.name = "relay";
         options.service = options_.service;
         options.partition = options_.partition;
         options.rows_max = options_.batch_events_max;
-        INSTEP_TRY_ASSIGN(reader_, LogReader::open(*connection_, std::move(options), chunks_));
+        options.check_turn = [this](Transaction& transaction) { return lease_.check(transaction); };
+        // The old one may hold what the new one needs.
+        forget();
+        INSTEP_TRY_ASSIGN(reader_, options_.open_reader(*connection_, std::move(options), chunks_));
         reader_epoch_ = lease_.epoch();
         return {};
     }
@@ -157,51 +255,37 @@ private:
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(*connection_, TransactionMode::kWrite));
         INSTEP_TRY(lease_.check(transaction));
-        INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(*connection_));
-        INSTEP_TRY_ASSIGN(auto rows, transaction.query("SELECT max(seq) FROM instep_log"));
-        INSTEP_TRY(rows->next());
-        const std::uint64_t head =
-            std::max(static_cast<std::uint64_t>(rows->integer(0)), reader_->position());
-        rows.reset();
-        if (!stands_behind(identity, head, *last)) {
+        INSTEP_TRY_ASSIGN(const Version newest, reader_->newest(transaction));
+        INSTEP_TRY_ASSIGN(const auto epoch,
+                          surpass(transaction, *reader_, options_.service,
+                                  {last->incarnation, last->version}, options_.topics));
+        if (!epoch) {
             return false;
         }
-        INSTEP_TRY_ASSIGN(const std::uint32_t epoch, begin_epoch(transaction, last->version.epoch));
-        INSTEP_TRY(tell_of_epoch(transaction));
         INSTEP_TRY(transaction.commit());
         ++stats_.epochs_begun;
         logger_.error(
             "relay.log_was_rewound",
             {{"topic", topic},
-             {"log_head", static_cast<std::int64_t>(head)},
+             {"log_has", to_sequence(newest)},
              {"broker_has", to_sequence(last->version)},
-             {"new_epoch", static_cast<std::int64_t>(epoch)},
+             {"new_epoch", static_cast<std::int64_t>(*epoch)},
              {"advice", "the source was restored or replaced; replicas are filled again"}});
         return true;
-    }
-
-    /// Consumers learn of an epoch from an event of it, which may otherwise be long in coming.
-    Result<void> tell_of_epoch(Transaction& transaction) {
-        for (const std::string& topic : options_.topics) {
-            NewEvent event;
-            event.topic = topic;
-            event.key = options_.service;
-            event.type = "log.epoch_begun";
-            event.data = "{}";
-            INSTEP_TRY(append(transaction, std::span(&event, 1)));
-        }
-        return {};
     }
 
     std::size_t publish(const std::vector<TopicRun>& runs, const LogBatch& batch,
                         std::optional<Error>& failure) {
         std::size_t confirmed = batch.events.size();
         for (const TopicRun& run : runs) {
-            PublishOutcome outcome = publisher_->publish(
-                PublishBatch{run.topic, options_.partition.index, run.events, lease_.epoch()});
+            const PublishBatch part{run.topic, options_.partition.index, run.events,
+                                    lease_.epoch()};
+            const Timestamp began = instruments_.now();
+            PublishOutcome outcome = publisher_->publish(part);
+            instruments_.published(part, outcome, began);
             for (std::size_t i = 0; i < outcome.durable; ++i) {
-                (batch.seqs[run.places[i]] == 0 ? stats_.chunks_published
-                                                : stats_.events_published)++;
+                (speaks_of_range(run.events[i].operation) ? stats_.chunks_published
+                                                          : stats_.events_published)++;
             }
             if (outcome.durable < run.events.size()) {
                 confirmed = std::min(confirmed, run.places[outcome.durable]);
@@ -212,21 +296,22 @@ private:
     }
 
     Result<void> confirm(const LogBatch& batch, std::size_t confirmed) {
-        if (batch.end == reader_->position() && batch.events.empty()) {
+        if (!batch.moves_cursor) {
             return {};
         }
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(*connection_, TransactionMode::kWrite));
         INSTEP_TRY(lease_.check(transaction));
-        // The reader must not believe in a cursor that was never written.
-        auto moved = reader_->confirm(transaction, batch, confirmed);
-        if (moved) {
-            moved = transaction.commit();
+        INSTEP_TRY(reader_->confirm(transaction, batch, confirmed));
+        return transaction.commit();
+    }
+
+    Result<void> confirm_done() {
+        if (!done_) {
+            return {};
         }
-        if (!moved) {
-            reader_.reset();
-        }
-        return moved;
+        const LogBatch done = *std::exchange(done_, std::nullopt);
+        return confirm(done, done.events.size());
     }
 
     const RelayOptions options_;
@@ -236,8 +321,18 @@ private:
     const BrokerFeatures features_;
     ChunkSource* chunks_;
     Logger& logger_;
+    RelayInstruments instruments_;
+
+    /// Null after any error: it must not believe in a cursor that was never written, nor in
+    /// what it saw of a server that has been replaced since.
     std::unique_ptr<LogReader> reader_;
     std::uint64_t reader_epoch_ = 0;
+
+    /// Published for good; the cursor has yet to be moved behind it.
+    std::optional<LogBatch> done_;
+
+    /// The topic of whole transactions may end in the middle of one.
+    bool is_half_told_ = false;
     std::set<std::string, std::less<>> topics_ready_;
     RelayStats stats_;
 };
@@ -257,8 +352,14 @@ Result<std::unique_ptr<Relay>> Relay::create(Database& database, Broker& broker,
                         options.service, options.batch_events_max, options.partition.index,
                         options.partition.count));
     }
-    INSTEP_TRY_ASSIGN(Lease lease, Lease::create({fmt::format("relay/{}", options.partition.index),
-                                                  options.owner, options.lease_duration}));
+    if (!options.transactions.empty() && options.partition.count != 1) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("relay of \"{}\": whole transactions need one partition, not {}",
+                                options.service, options.partition.count));
+    }
+    INSTEP_TRY_ASSIGN(
+        Lease lease, Lease::create({fmt::format("relay/{}", options.partition.index), options.owner,
+                                    options.lease_duration, options.condition}));
     // The cursor may fall back in a power failure: events are then published again.
     ConnectOptions connect;
     connect.durability = Durability::kProcess;
@@ -273,6 +374,7 @@ Result<std::unique_ptr<Relay>> Relay::create(Database& database, Broker& broker,
 Result<std::uint64_t> Relay::run_once() { return impl_->run_once(); }
 Result<std::uint64_t> Relay::change_token() { return impl_->change_token(); }
 RelayStats Relay::stats() const noexcept { return impl_->stats(); }
+bool Relay::holds_back() const noexcept { return impl_->holds_back(); }
 bool Relay::leads() const noexcept { return impl_->leads(); }
 
 }  // namespace instep

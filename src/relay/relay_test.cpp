@@ -1,6 +1,7 @@
 #include "instep/relay/relay.hpp"
 
 #include "instep/lease/lease.hpp"
+#include "instep/log/boundary.hpp"
 #include "tests/support/sync_system.hpp"
 
 #include <fmt/format.h>
@@ -86,8 +87,9 @@ protected:
         relay = make("one");
     }
 
-    std::unique_ptr<Relay> make(std::string owner) {
+    std::unique_ptr<Relay> make(std::string owner, std::vector<std::string> transactions = {}) {
         RelayOptions options;
+        options.transactions = std::move(transactions);
         options.service = "iam";
         options.owner = std::move(owner);
         options.batch_events_max = 10;
@@ -140,10 +142,62 @@ TEST_F(RelayTest, NeverMovesPastAnEventThatOneOfSeveralTopicsDidNotTake) {
     EXPECT_EQ(log_lag(*system.owner, "relay")->events, 0U);
 }
 
+class WholeTransactionsTest : public RelayTest {
+protected:
+    WholeTransactionsTest() {
+        relay = make("one", {"iam.user", "iam.role"});
+        subscriber = std::move(*system.broker->subscribe(
+            {.subscription = "all", .topic = "iam.transactions", .member = "a"}));
+    }
+
+    /// What came to the topic of whole transactions: keys, and a stroke for each boundary.
+    std::string told() {
+        std::string story;
+        EXPECT_TRUE(subscriber->assignments());
+        const auto received = subscriber->receive(1000, 1 << 20);
+        for (const Delivery& delivery : *received) {
+            story += is_boundary(delivery.event) ? "|" : delivery.event.key;
+        }
+        return story;
+    }
+
+    std::unique_ptr<Subscriber> subscriber;
+};
+
+TEST_F(WholeTransactionsTest, StandTogetherInTheOrderOfTheLogBeforeABoundary) {
+    given_events("iam.user", {"a"});
+    given_events("iam.other", {"x"});
+    given_events("iam.role", {"r"});
+    given_events("iam.user", {"b"});
+    EXPECT_EQ(relay->run_once().value_or(0), 4U);
+    EXPECT_EQ(told(), "arb|");
+    EXPECT_EQ(relay->run_once().value_or(9), 0U);
+    given_events("iam.other", {"x"});
+    EXPECT_EQ(relay->run_once().value_or(0), 1U);
+    EXPECT_EQ(told(), "");
+}
+
+TEST_F(WholeTransactionsTest, HaveTheirBoundaryAlsoWhereARelayStoppedBeforeIt) {
+    given_events("iam.user", {"a"});
+    EXPECT_TRUE(relay->run_once());
+    told();
+    given_events("iam.user", {"b", "c"});
+    // Two topics have both events each; the third of the other one is the boundary.
+    broker.faults.events_left = 4;
+    EXPECT_FALSE(relay->run_once());
+    EXPECT_EQ(told(), "bc");
+    broker.faults.events_left = SIZE_MAX;
+    relay.reset();
+    relay = make("two", {"iam.user", "iam.role"});
+    EXPECT_TRUE(relay->run_once());
+    EXPECT_THAT(told(), testing::EndsWith("|"));
+}
+
 TEST_F(RelayTest, AnotherStandsByAndTakesOverAfterTheLease) {
     given_events("iam.user", {"a"});
     auto other = make("two");
-    EXPECT_EQ(relay->run_once().value_or(0), 1U);
+    EXPECT_EQ(relay->run_once().value_or(9), 1U);
+    EXPECT_EQ(relay->run_once().value_or(9), 0U);
     given_events("iam.user", {"b"});
     EXPECT_EQ(other->run_once().value_or(9), 0U);
     EXPECT_FALSE(other->leads());
@@ -164,7 +218,17 @@ TEST_F(RelayTest, ARelayThatWasReplacedMovesNoCursor) {
     const auto stale = relay->run_once();
     EXPECT_EQ(stale.value_or(0), 0U);
     EXPECT_FALSE(relay->leads());
-    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "b"));
+    // It was paused before it moved the cursor behind what it had published.
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a", "a", "b"));
+}
+
+TEST_F(RelayTest, MovesTheCursorBehindWhatIsPublishedWhenItEnds) {
+    given_events("iam.user", {"a"});
+    EXPECT_EQ(relay->run_once().value_or(9), 1U);
+    relay.reset();
+    relay = make("two");
+    EXPECT_EQ(relay->run_once().value_or(9), 0U);
+    EXPECT_THAT(broker.faults.published_keys, ElementsAre("a"));
 }
 
 TEST_F(RelayTest, ASourceRestoredFromACopyGetsANewEpoch) {

@@ -11,6 +11,9 @@ namespace instep {
 
 namespace {
 
+/// A range has some thousands of rows, and any number of strays.
+constexpr std::uint32_t kRowsAtOnce = 10'000;
+
 /// One digest against one replica table.
 class Comparison {
 public:
@@ -106,6 +109,7 @@ private:
             }
             INSTEP_TRY_ASSIGN(Row parameters, json_.read_array(local->second, arena));
             parameters.emplace_back(BlobView{version});
+            parameters.emplace_back(BlobView{kOldestVersion});
             INSTEP_TRY(transaction_.execute(table_.age(), parameters));
         }
         return {};
@@ -123,8 +127,9 @@ private:
         request.id =
             fmt::format("{}/{}{}", verification_of(digest_.header.scan), mark, rows->integer(0));
         rows.reset();
-        request.consumer = definition_.subscription();
-        request.entity = definition_.topic.substr(definition_.topic.find('.') + 1);
+        request.consumer = definition_.address();
+        request.entity = definition_.entity();
+        request.in_transactions = definition_.apply == ApplyUnit::kTransaction;
         request.kind = kind;
         request.columns = table_.source_columns();
         request.after = after;
@@ -136,29 +141,45 @@ private:
     /// Calls `row` with the key's values and the hashed values of each local row of the range
     /// that belongs to the digest's partition.
     template <class RowFunction>
-    Result<void> for_each_row(const std::string& after, const std::string& to, RowFunction row) {
-        ValueArena arena;
-        INSTEP_TRY_ASSIGN(const Row bounds, json_.read_bounds(after, to, arena));
+    Result<void> for_each_row(std::string after, const std::string& to, RowFunction row) {
         const std::string selected =
             fmt::format("{}, {}", table_.key_list(), table_.local_list(digest_.header.columns));
-        INSTEP_TRY_ASSIGN(auto rows,
-                          transaction_.query(
-                              table_.select(selected) + table_.where_range(after, to, ""), bounds));
-        const std::size_t keys = table_.key_places().size();
-        std::vector<ValueView> values(rows->column_count());
         for (;;) {
-            INSTEP_TRY_ASSIGN(const bool more, rows->next());
-            if (!more) {
+            ValueArena arena;
+            INSTEP_TRY_ASSIGN(const Row bounds, json_.read_bounds(after, to, arena));
+            INSTEP_TRY_ASSIGN(
+                const auto rows,
+                transaction_.query(table_.select(selected) + table_.where_range(after, to, "") +
+                                       table_.in_key_order(kRowsAtOnce),
+                                   bounds));
+            INSTEP_TRY_ASSIGN(const std::uint32_t count, read_rows(*rows, after, row));
+            if (count < kRowsAtOnce) {
                 return {};
             }
+        }
+    }
+
+    /// Returns how many there were; `last` becomes the key of the last.
+    template <class RowFunction>
+    Result<std::uint32_t> read_rows(Cursor& rows, std::string& last, RowFunction row) {
+        const std::size_t keys = table_.key_places().size();
+        Row values(rows.column_count());
+        for (std::uint32_t count = 0;; ++count) {
+            INSTEP_TRY_ASSIGN(const bool more, rows.next());
+            if (!more) {
+                return count;
+            }
             for (std::size_t i = 0; i < values.size(); ++i) {
-                values[i] = rows->at(i);
+                values[i] = rows.at(i);
             }
             const std::span<const ValueView> all(values);
             const auto key = all.first(keys);
             if (digest_.header.partitions == 1 ||
                 key_hash(key_text(key)) % digest_.header.partitions == digest_.header.partition) {
                 row(key, all.subspan(keys));
+            }
+            if (count + 1 == kRowsAtOnce) {
+                last = to_json_array(key);
             }
         }
     }

@@ -3,10 +3,12 @@
 #include "instep/base/bytes.hpp"
 #include "instep/base/fail_point.hpp"
 #include "replica_store.hpp"
+#include "row_source.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <ranges>
 
 namespace instep {
@@ -26,18 +28,19 @@ bool stands_before(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Result<void> GuardedApply::begin(Transaction& transaction, const ReplicaTable& table) {
+Result<void> GuardedApply::begin(Transaction& transaction, const ReplicaTable& table,
+                                 bool tombstones_exist) {
     arena_.clear();
     partial_.clear();
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     now_us_ = micros(now);
-    INSTEP_TRY_ASSIGN(auto rows,
-                      transaction.query("SELECT 1 FROM instep_tombstone WHERE replica = $1 LIMIT 1",
-                                        {table.replica_id()}));
-    INSTEP_TRY_ASSIGN(tombstones_exist_, rows->next());
+    tombstones_exist_ = tombstones_exist;
     const std::size_t keys = table.key_places().size();
-    upserts_ = Bulk{table.source_columns().size() + (tombstones_exist_ ? 2 : 1), {}, {}};
-    deletes_ = Bulk{keys + 3, {}, {}};
+    upserts_ = Bulk{
+        table.source_columns().size() + (tombstones_exist_ ? 2 : 1), table.key_places(), {}, {}};
+    deletes_ = Bulk{keys + 3, {}, {}, {}};
+    deletes_.key_places.resize(keys);
+    std::iota(deletes_.key_places.begin(), deletes_.key_places.end(), std::size_t{0});
     return {};
 }
 
@@ -137,18 +140,23 @@ Result<void> GuardedApply::stage(const ReplicaTable& table, const Event& event, 
 }
 
 Result<ApplyCounts> GuardedApply::apply_events(Transaction& transaction, const ReplicaTable& table,
-                                               std::span<const Event* const> events) {
-    INSTEP_TRY(begin(transaction, table));
+                                               std::span<const Event* const> events,
+                                               bool tombstones_exist) {
+    INSTEP_TRY(begin(transaction, table, tombstones_exist));
     ApplyCounts counts = keep_newest(events);
     for (const std::size_t newest : newest_by_key()) {
         INSTEP_TRY(stage(table, *events[newest], newest));
     }
     const std::string& upsert = tombstones_exist_ ? table.upsert() : table.upsert_untombed();
+    INSTEP_TRY(transaction.set_savepoint());
     const auto upserted = write(transaction, table, upsert, upserts_, events);
     if (!upserted && upserted.error().code == ErrorCode::kRejected) {
+        INSTEP_TRY(transaction.rollback_to_savepoint());
+        INSTEP_TRY(transaction.release_savepoint());
         return apply_unless_old(transaction, table, events, upserted.error());
     }
     INSTEP_TRY(upserted);
+    INSTEP_TRY(transaction.release_savepoint());
     INSTEP_FAIL_POINT("replica.after_upserts");
     INSTEP_TRY_ASSIGN(const ApplyCounts deleted, write_deletes(transaction, table, events));
     INSTEP_FAIL_POINT("replica.after_deletes");
@@ -162,12 +170,24 @@ Result<ApplyCounts> GuardedApply::apply_events(Transaction& transaction, const R
     return counts;
 }
 
+Result<std::vector<std::int64_t>> GuardedApply::write_bulk(Transaction& transaction,
+                                                           const std::string& sql,
+                                                           const Bulk& bulk) {
+    return write_rows(transaction, sql, {bulk.columns, bulk.values},
+                      [&](std::span<const ValueView> row) {
+                          Row key;
+                          for (const std::size_t place : bulk.key_places) {
+                              key.push_back(row[place]);
+                          }
+                          return key_text(key);
+                      });
+}
+
 Result<ApplyCounts> GuardedApply::write(Transaction& transaction, const ReplicaTable& table,
                                         const std::string& sql, const Bulk& bulk,
                                         std::span<const Event* const> events) {
     ApplyCounts counts;
-    INSTEP_TRY_ASSIGN(const auto changed,
-                      transaction.execute_many(sql, {bulk.columns, bulk.values}));
+    INSTEP_TRY_ASSIGN(const auto changed, write_bulk(transaction, sql, bulk));
     for (std::size_t i = 0; i < changed.size(); ++i) {
         const std::size_t source = bulk.sources[i];
         const std::uint64_t older = older_events(source);
@@ -198,7 +218,8 @@ Result<void> GuardedApply::remove_buried(Transaction& transaction, const Replica
         const auto row = deletes_.values.begin() + static_cast<std::ptrdiff_t>(i);
         parameters.insert(parameters.end(), row, row + static_cast<std::ptrdiff_t>(columns));
     }
-    INSTEP_TRY(transaction.execute_many(sql, {columns, parameters}));
+    Bulk keys{columns, deletes_.key_places, std::move(parameters), {}};
+    INSTEP_TRY(write_bulk(transaction, sql, keys));
     return {};
 }
 
@@ -215,7 +236,7 @@ Result<ApplyCounts> GuardedApply::write_partial(Transaction& transaction, const 
     for (const std::size_t index : history | std::views::reverse) {
         const Event& event = *events[index];
         if (event.operation == Operation::kDelete) {
-            deletes_ = Bulk{deletes_.columns, {}, {}};
+            deletes_ = Bulk{deletes_.columns, deletes_.key_places, {}, {}};
             INSTEP_TRY(stage(table, event, index));
             INSTEP_TRY(write_deletes(transaction, table, events));
             ++counts.applied;
@@ -237,20 +258,24 @@ Result<bool> GuardedApply::upsert_present(Transaction& transaction, const Replic
     INSTEP_TRY(json_.read_object(event.data, table.source_columns(), arena_, row_, present_));
     INSTEP_TRY_ASSIGN(const auto key, key_of(table));
     std::vector<std::size_t> places;
-    std::vector<ValueView> values;
+    Bulk bulk;
     for (std::size_t i = 0; i < present_.size(); ++i) {
         if (present_[i]) {
             places.push_back(i);
-            values.push_back(row_[i]);
+            bulk.values.push_back(row_[i]);
         }
+    }
+    for (const std::size_t place : table.key_places()) {
+        bulk.key_places.push_back(
+            static_cast<std::size_t>(std::ranges::find(places, place) - places.begin()));
     }
     const std::string version = to_bytes(event.version);
     const std::string text = key_text(key);
-    values.emplace_back(BlobView{version});
-    values.emplace_back(std::string_view(text));
-    INSTEP_TRY_ASSIGN(const std::int64_t changed,
-                      transaction.execute(table.upsert_of(places), values));
-    return changed > 0;
+    bulk.values.emplace_back(BlobView{version});
+    bulk.values.emplace_back(std::string_view(text));
+    bulk.columns = bulk.values.size();
+    INSTEP_TRY_ASSIGN(const auto changed, write_bulk(transaction, table.upsert_of(places), bulk));
+    return changed.front() > 0;
 }
 
 /// A constraint is asked before the guard is. What is older than what stands there would have
@@ -269,7 +294,8 @@ Result<ApplyCounts> GuardedApply::apply_unless_old(Transaction& transaction,
     if (fresh.size() == events.size()) {
         return std::unexpected(rejection);
     }
-    INSTEP_TRY_ASSIGN(ApplyCounts counts, apply_events(transaction, table, fresh));
+    INSTEP_TRY_ASSIGN(ApplyCounts counts,
+                      apply_events(transaction, table, fresh, tombstones_exist_));
     counts.stale_ignored += events.size() - fresh.size();
     return counts;
 }
@@ -320,7 +346,12 @@ Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(
             }
             places.push_back(static_cast<std::size_t>(place - head.columns.begin()));
         }
-        INSTEP_TRY(begin(transaction, *table));
+        INSTEP_TRY_ASSIGN(
+            const auto tombstone,
+            transaction.query("SELECT 1 FROM instep_tombstone WHERE replica = $1 LIMIT 1",
+                              {table->replica_id()}));
+        INSTEP_TRY_ASSIGN(const bool tombstones_exist, tombstone->next());
+        INSTEP_TRY(begin(transaction, *table, tombstones_exist));
         version = arena_.keep(to_bytes(event.version));
         return {};
     };
@@ -344,13 +375,46 @@ Result<GuardedApply::ChunkOutcome> GuardedApply::apply_chunk(
     if (table == nullptr) {
         return outcome;
     }
-    INSTEP_TRY(
-        transaction.execute_many(tombstones_exist_ ? table->restore() : table->restore_untombed(),
-                                 {upserts_.columns, upserts_.values}));
+    INSTEP_TRY_ASSIGN(const bool is_copied, copy_into_void(transaction, *table, outcome.header));
+    if (is_copied) {
+        INSTEP_FAIL_POINT("replica.after_chunk_rows");
+        return outcome;
+    }
+    INSTEP_TRY(write_bulk(
+        transaction, tombstones_exist_ ? table->restore() : table->restore_untombed(), upserts_));
     INSTEP_FAIL_POINT("replica.after_chunk_rows");
     INSTEP_TRY_ASSIGN(outcome.strays, delete_strays(transaction, *table, outcome.header, version));
     INSTEP_FAIL_POINT("replica.after_strays");
     return outcome;
+}
+
+/// Where nothing stands in a chunk's range and nothing was deleted, there is nothing to compare
+/// with, and no stray. False if something is in the way after all, such as another unique index.
+Result<bool> GuardedApply::copy_into_void(Transaction& transaction, const ReplicaTable& table,
+                                          const ChunkHeader& header) {
+    if (!transaction.dialect().binds_arrays() || tombstones_exist_ || upserts_.values.empty()) {
+        return false;
+    }
+    INSTEP_TRY_ASSIGN(const Row bounds, json_.read_bounds(header.after, header.to, arena_));
+    INSTEP_TRY_ASSIGN(auto standing,
+                      transaction.query(fmt::format("{}{} LIMIT 1", table.select("1"),
+                                                    table.where_range(header.after, header.to, "")),
+                                        bounds));
+    INSTEP_TRY_ASSIGN(const bool is_occupied, standing->next());
+    if (is_occupied) {
+        return false;
+    }
+    INSTEP_TRY(transaction.set_savepoint());
+    const auto copied =
+        transaction.copy_rows(table.name(), table.copied(), {upserts_.columns, upserts_.values});
+    if (!copied && copied.error().code != ErrorCode::kRejected) {
+        return std::unexpected(copied.error());
+    }
+    if (!copied) {
+        INSTEP_TRY(transaction.rollback_to_savepoint());
+    }
+    INSTEP_TRY(transaction.release_savepoint());
+    return copied.has_value();
 }
 
 /// In a backfill, every row of the range that the chunk did not make as new as itself is one
@@ -386,7 +450,7 @@ Result<std::uint64_t> GuardedApply::delete_strays(Transaction& transaction,
         }
     }
     rows.reset();
-    INSTEP_TRY(transaction.execute_many(table.bury(), {deletes_.columns, deletes_.values}));
+    INSTEP_TRY(write_bulk(transaction, table.bury(), deletes_));
     INSTEP_TRY(remove_buried(transaction, table, repairs ? table.remove_as_old() : table.remove()));
     return deletes_.sources.size();
 }

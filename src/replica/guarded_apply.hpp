@@ -21,9 +21,10 @@ namespace instep {
 class GuardedApply {
 public:
     /// Upserts and deletes, newest of each key only; older ones of the batch count as applied with
-    /// it. Errors: as ReplicaHandler::apply().
+    /// it. `tombstones_exist` may be true without need, which is slower. Errors: as
+    /// ReplicaHandler::apply().
     Result<ApplyCounts> apply_events(Transaction& transaction, const ReplicaTable& table,
-                                     std::span<const Event* const> events);
+                                     std::span<const Event* const> events, bool tombstones_exist);
 
     struct ChunkOutcome {
         ChunkHeader header;
@@ -42,16 +43,21 @@ private:
     /// Parameters for one execute_many(), and which event each row came from.
     struct Bulk {
         std::size_t columns = 0;
+
+        /// Where the key's columns stand in a row.
+        std::vector<std::size_t> key_places;
         std::vector<ValueView> values;
         std::vector<std::size_t> sources;
     };
 
-    Result<void> begin(Transaction& transaction, const ReplicaTable& table);
+    Result<void> begin(Transaction& transaction, const ReplicaTable& table, bool tombstones_exist);
     ApplyCounts keep_newest(std::span<const Event* const> events);
     Result<void> stage(const ReplicaTable& table, const Event& event, std::size_t index);
     void stage_row(const ReplicaTable& table, std::string_view version, std::size_t source);
     void stage_delete(const Row& key, std::string_view version, std::size_t source);
     [[nodiscard]] Result<Row> key_of(const ReplicaTable& table) const;
+    static Result<std::vector<std::int64_t>> write_bulk(Transaction& transaction,
+                                                        const std::string& sql, const Bulk& bulk);
     Result<ApplyCounts> write(Transaction& transaction, const ReplicaTable& table,
                               const std::string& sql, const Bulk& bulk,
                               std::span<const Event* const> events);
@@ -72,6 +78,8 @@ private:
                               const Event& event);
     [[nodiscard]] std::vector<std::size_t> newest_by_key() const;
     [[nodiscard]] std::uint64_t older_events(std::size_t newest) const;
+    Result<bool> copy_into_void(Transaction& transaction, const ReplicaTable& table,
+                                const ChunkHeader& header);
     Result<std::uint64_t> delete_strays(Transaction& transaction, const ReplicaTable& table,
                                         const ChunkHeader& header, std::string_view version);
 

@@ -18,6 +18,11 @@ bool is_row_event(const Event& event) {
     return event.operation == Operation::kUpsert || event.operation == Operation::kDelete;
 }
 
+bool has_deletes(std::span<const Event* const> events) {
+    return std::ranges::any_of(
+        events, [](const Event* event) { return event->operation == Operation::kDelete; });
+}
+
 /// The consumer that a chunk or digest is meant for.
 std::string_view addressee(const Event& event) {
     const auto found = std::ranges::find(event.extensions, "consumer",
@@ -58,9 +63,11 @@ public:
                 INSTEP_TRY_ASSIGN(const ApplyCounts applied,
                                   apply_run(transaction, row, events.subspan(i, end - i)));
                 counts += applied;
+                row.has_tombstones = row.has_tombstones || has_deletes(events.subspan(i, end - i));
                 i = end;
                 continue;
             }
+            row.has_tombstones = true;
             INSTEP_TRY_ASSIGN(const ApplyCounts applied, apply_range(transaction, row, event));
             counts += applied;
             ++i;
@@ -125,7 +132,9 @@ private:
             INSTEP_TRY(note_passed(transaction, row, events));
         }
         if (!table_) {
-            // The backfill that brings the table is read after these, and holds them.
+            // The backfill that brings the table is read after these, and holds them. But what it
+            // does not hold is known to be gone only by this, should an older event come late.
+            INSTEP_TRY(bury(transaction, row, events));
             ApplyCounts counts;
             counts.stale_ignored = events.size();
             return counts;
@@ -135,7 +144,24 @@ private:
                          {{"replica", definition_.table}, {"schema", events.back()->schema}});
             INSTEP_TRY(refill(transaction, row));
         }
-        return guarded_.apply_events(transaction, *table_, events);
+        return outgrown ? apply_outgrown(transaction, row, events)
+                        : guarded_.apply_events(transaction, *table_, events, row.has_tombstones);
+    }
+
+    /// Rows of a newer contract may not fit the table as it is. The chunks that were asked for
+    /// bring both, and are not older than what was passed.
+    Result<ApplyCounts> apply_outgrown(Transaction& transaction, const ReplicaRow& row,
+                                       std::span<const Event* const> events) {
+        INSTEP_TRY(transaction.set_savepoint());
+        auto applied = guarded_.apply_events(transaction, *table_, events, row.has_tombstones);
+        if (!applied && applied.error().code == ErrorCode::kRejected) {
+            INSTEP_TRY(transaction.rollback_to_savepoint());
+            applied = ApplyCounts{};
+            applied->stale_ignored = events.size();
+        }
+        INSTEP_TRY(applied);
+        INSTEP_TRY(transaction.release_savepoint());
+        return applied;
     }
 
     /// A contract's place among all that the owner ever had.
@@ -159,9 +185,27 @@ private:
         return {};
     }
 
+    static Result<void> bury(Transaction& transaction, const ReplicaRow& row,
+                             std::span<const Event* const> events) {
+        INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
+        for (const Event* event : events) {
+            if (event->operation != Operation::kDelete) {
+                continue;
+            }
+            const std::string version = to_bytes(event->version);
+            INSTEP_TRY(transaction.execute(
+                "INSERT INTO instep_tombstone (replica, key, version, removed_us) "
+                "VALUES ($1, $2, $3, $4) ON CONFLICT (replica, key) DO UPDATE SET "
+                "version = excluded.version, removed_us = excluded.removed_us "
+                "WHERE instep_tombstone.version < excluded.version",
+                {row.id, std::string_view(event->key), BlobView{version}, micros(now)}));
+        }
+        return {};
+    }
+
     Result<ApplyCounts> apply_range(Transaction& transaction, ReplicaRow& row, const Event& event) {
         ApplyCounts counts;
-        const bool mine = addressee(event) == definition_.subscription();
+        const bool mine = addressee(event) == definition_.address();
         if (!mine || event.operation == Operation::kNone) {
             counts.not_addressed = 1;
             return counts;
@@ -251,19 +295,31 @@ private:
 
     Result<void> adopt_contract(Transaction& transaction, ReplicaRow& row, const std::string& text,
                                 std::uint32_t epoch) {
+        INSTEP_TRY_ASSIGN(const std::optional<Contract> before, stored_contract(row.contract));
         row.contract = text;
         row.contract_epoch = epoch;
         INSTEP_TRY(bind(row, transaction.dialect()));
-        INSTEP_TRY_ASSIGN(const auto changes, table_->missing(transaction.connection()));
-        for (const SchemaChange& change : changes) {
-            if (auto done = transaction.execute(change.sql); !done) {
-                return fail_in(change.summary, std::move(done).error());
-            }
+        INSTEP_TRY_ASSIGN(const auto changes,
+                          table_->missing(transaction.connection(), before ? &*before : nullptr));
+        INSTEP_TRY(run_changes(transaction, changes));
+        if (before) {
+            tell_of_dropped_columns(*before);
         }
         INSTEP_TRY(transaction.execute(
             "UPDATE instep_replica SET contract = $1, contract_epoch = $2 WHERE id = $3",
             {std::string_view(text), std::int64_t{epoch}, row.id}));
         return {};
+    }
+
+    /// The column stays for those who read it, and nothing is written to it any more.
+    void tell_of_dropped_columns(const Contract& before) {
+        for (const ContractColumn& column : before.columns) {
+            if (definition_.columns.empty() && contract_.find(column.name) == nullptr) {
+                logger_.warn("replica.column_left_the_contract", {{"replica", definition_.table},
+                                                                  {"column", column.name},
+                                                                  {"schema", contract_.schema()}});
+            }
+        }
     }
 
     Result<void> note_filled(Transaction& transaction, ReplicaRow& row,
@@ -322,7 +378,8 @@ Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
     if (contract != nullptr) {
         INSTEP_TRY_ASSIGN(const ReplicaTable table,
                           ReplicaTable::bind(definition, *contract, 0, connection.dialect()));
-        INSTEP_TRY_ASSIGN(changes, table.missing(connection));
+        INSTEP_TRY_ASSIGN(const auto before, stored_contract(connection, definition));
+        INSTEP_TRY_ASSIGN(changes, table.missing(connection, before ? &*before : nullptr));
     }
     INSTEP_TRY_ASSIGN(const auto remapped, find_remapped(connection, definition));
     if (remapped) {

@@ -1,6 +1,7 @@
 #include "json_rows.hpp"
 
 #include "instep/base/bytes.hpp"
+#include "instep/event/json_writer.hpp"
 
 #include <fmt/format.h>
 #include <simdjson.h>
@@ -33,10 +34,12 @@ Result<ValueView> read_tagged(od::object object, ValueArena& arena) {
     }
     INSTEP_JSON(object.reset().error());
     INSTEP_JSON(object["real"].get_string().get(text));
+    if (text == "NaN") {
+        // As text, which every database can keep in a column of reals: SQLite has no NaN.
+        return arena.keep(text);
+    }
     const double infinity = std::numeric_limits<double>::infinity();
-    return text == "Infinity"    ? infinity
-           : text == "-Infinity" ? -infinity
-                                 : std::numeric_limits<double>::quiet_NaN();
+    return text == "Infinity" ? infinity : -infinity;
 }
 
 /// Not by get_number(), which gives 0 for a real of more than 19 digits in simdjson 3.0.
@@ -44,7 +47,9 @@ Result<ValueView> read_number(od::value value) {
     bool is_integer = false;
     INSTEP_JSON(value.is_integer().get(is_integer));
     std::int64_t integer = 0;
-    if (is_integer && value.get_int64().get(integer) == simdjson::SUCCESS) {
+    // PostgreSQL writes the negative zero, which no integer is, without a point.
+    const bool is_negative_zero = value.raw_json_token().starts_with("-0");
+    if (is_integer && !is_negative_zero && value.get_int64().get(integer) == simdjson::SUCCESS) {
         return integer;
     }
     double real = 0;
@@ -205,10 +210,15 @@ Result<void> JsonRows::read_object(std::string_view json, std::span<const std::s
     INSTEP_JSON(impl_->document().get_object().get(object));
     row.assign(columns.size(), kNull);
     present.assign(columns.size(), false);
+    std::string name;
     for (std::size_t i = 0; i < columns.size(); ++i) {
         od::value value;
+        // Names are compared with what stands in the JSON, escapes and all.
+        name.clear();
+        append_json_string(name, columns[i]);
         const simdjson::error_code found =
-            object.find_field_unordered(std::string_view(columns[i])).get(value);
+            object.find_field_unordered(std::string_view(name).substr(1, name.size() - 2))
+                .get(value);
         if (found == simdjson::NO_SUCH_FIELD) {
             continue;
         }

@@ -2,6 +2,8 @@
 
 #include "instep/base/fail_point.hpp"
 #include "instep/base/uuid.hpp"
+#include "instep/db/dialect.hpp"
+#include "instep/log/boundary.hpp"
 #include "instep/log/log.hpp"
 
 #include <fmt/format.h>
@@ -52,7 +54,17 @@ Result<ReplicaState> parse_replica_state(std::string_view text) {
     return fail(ErrorCode::kCorrupt, fmt::format("\"{}\" is no state of a replica", text));
 }
 
-std::string ReplicaDefinition::subscription() const { return fmt::format("{}.{}", service, table); }
+std::string ReplicaDefinition::address() const { return fmt::format("{}.{}", service, table); }
+
+std::string ReplicaDefinition::subscription() const {
+    return apply == ApplyUnit::kKey ? address() : fmt::format("{}.{}", service, source_topic());
+}
+
+std::string ReplicaDefinition::source_topic() const {
+    return apply == ApplyUnit::kKey ? topic : transactions_topic(owner());
+}
+
+std::string ReplicaDefinition::entity() const { return topic.substr(topic.find('.') + 1); }
 
 std::string ReplicaDefinition::owner() const { return topic.substr(0, topic.find('.')); }
 
@@ -60,16 +72,23 @@ std::string ReplicaDefinition::request_topic() const { return owner() + ".reques
 
 Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition& definition) {
     const std::string_view table = definition.table;
-    INSTEP_TRY(
-        transaction.execute("INSERT INTO instep_replica (table_name, topic, state) "
-                            "VALUES ($1, $2, 'new') ON CONFLICT (table_name) DO NOTHING",
-                            {table, std::string_view(definition.topic)}));
-    INSTEP_TRY_ASSIGN(auto rows,
-                      transaction.query("SELECT id, state, contract, epoch, backfill, topic, "
-                                        "contract_epoch, passed "
-                                        "FROM instep_replica WHERE table_name = $1",
-                                        {table}));
-    INSTEP_TRY(rows->next());
+    // Members with different partitions of the topic must agree on what the replica is, and on
+    // which of them took in the last answer to a scan.
+    const std::string select = fmt::format(
+        "SELECT id, state, contract, epoch, backfill, topic, contract_epoch, passed, "
+        "EXISTS (SELECT 1 FROM instep_tombstone t WHERE t.replica = r.id) "
+        "FROM instep_replica r WHERE table_name = $1{}",
+        transaction.dialect().row_lock(RowLock::kExclusive));
+    INSTEP_TRY_ASSIGN(auto rows, transaction.query(select, {table}));
+    INSTEP_TRY_ASSIGN(const bool is_known, rows->next());
+    if (!is_known) {
+        INSTEP_TRY(
+            transaction.execute("INSERT INTO instep_replica (table_name, topic, state) "
+                                "VALUES ($1, $2, 'new') ON CONFLICT (table_name) DO NOTHING",
+                                {table, std::string_view(definition.topic)}));
+        INSTEP_TRY_ASSIGN(rows, transaction.query(select, {table}));
+        INSTEP_TRY(rows->next());
+    }
     if (rows->text(5) != definition.topic) {
         return fail(
             ErrorCode::kConflict,
@@ -85,7 +104,29 @@ Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition
     row.backfill = rows->text(4);
     row.contract_epoch = static_cast<std::uint32_t>(rows->integer(6));
     row.passed = rows->blob(7);
+    row.has_tombstones = rows->integer(8) != 0;
     return row;
+}
+
+Result<std::optional<Contract>> stored_contract(std::string_view text) {
+    if (text.empty()) {
+        return std::nullopt;
+    }
+    INSTEP_TRY_ASSIGN(Contract contract, contract_from_json(text));
+    return contract;
+}
+
+Result<std::optional<Contract>> stored_contract(Connection& connection,
+                                                const ReplicaDefinition& definition) {
+    auto rows =
+        connection.query("SELECT contract FROM instep_replica WHERE table_name = $1",
+                         std::initializer_list<ValueView>{std::string_view(definition.table)});
+    if (!rows && rows.error().code == ErrorCode::kNotFound) {
+        return std::nullopt;
+    }
+    INSTEP_TRY(rows);
+    INSTEP_TRY_ASSIGN(const bool found, (*rows)->next());
+    return found ? stored_contract((*rows)->text(0)) : std::nullopt;
 }
 
 Result<std::optional<std::int64_t>> find_remapped(Connection& connection,
@@ -125,8 +166,9 @@ Result<std::string> begin_backfill(Transaction& transaction, const ReplicaDefini
         {std::string_view(id), std::string_view(columns), replica_id}));
     ScanRequest request;
     request.id = id;
-    request.consumer = definition.subscription();
-    request.entity = definition.topic.substr(definition.topic.find('.') + 1);
+    request.consumer = definition.address();
+    request.entity = definition.entity();
+    request.in_transactions = definition.apply == ApplyUnit::kTransaction;
     for (const auto& [source, local] : definition.columns) {
         request.columns.push_back(source);
     }
@@ -170,7 +212,8 @@ Result<void> close_verification_scan(Transaction& transaction, std::string_view 
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     INSTEP_TRY(transaction.execute(
         "UPDATE instep_verification SET open_scans = open_scans - 1, "
-        "finished_us = CASE WHEN open_scans = 1 THEN $2 ELSE NULL END WHERE id = $1",
+        "finished_us = CASE WHEN open_scans = 1 THEN CAST($2 AS BIGINT) ELSE NULL END "
+        "WHERE id = $1",
         {verification_of(scan), micros(now)}));
     return {};
 }

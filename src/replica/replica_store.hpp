@@ -31,6 +31,9 @@ struct ReplicaRow {
     /// The owner's epoch that the rows are of; 0 before the first event.
     std::uint32_t epoch = 0;
     std::string backfill;
+
+    /// False if no deletion is remembered.
+    bool has_tombstones = true;
 };
 
 std::int64_t micros(Timestamp time);
@@ -39,6 +42,13 @@ Result<ReplicaState> parse_replica_state(std::string_view text);
 
 /// Makes the row if the replica is new. Errors: kConflict if the table follows another topic.
 Result<ReplicaRow> replica_row(Transaction& transaction, const ReplicaDefinition& definition);
+
+/// The owner's contract as ReplicaRow::contract has it; nothing if that is empty. Errors: kCorrupt.
+Result<std::optional<Contract>> stored_contract(std::string_view text);
+
+/// The same of the replica of that name, also before our own tables are made.
+Result<std::optional<Contract>> stored_contract(Connection& connection,
+                                                const ReplicaDefinition& definition);
 
 /// The replica's id, if it was last asked for with another mapping of columns.
 Result<std::optional<std::int64_t>> find_remapped(Connection& connection,

@@ -6,6 +6,7 @@
 #include "instep/replica/replica.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,12 @@ public:
     static Result<ReplicaTable> bind(const ReplicaDefinition& definition, const Contract& contract,
                                      std::int64_t replica_id, const Dialect& dialect);
 
-    /// What the catalogue lacks: the table, mapped columns, the version column. Errors:
-    /// kSchemaMismatch if an existing table has another primary key.
-    [[nodiscard]] Result<std::vector<SchemaChange>> missing(Connection& connection) const;
+    /// What the catalogue lacks: the table, mapped columns, the version column, room in columns
+    /// that are as `before` made them, the contract that was in force here (may be null). What
+    /// is narrower for another reason was somebody's choice. Errors: kSchemaMismatch if an
+    /// existing table has another primary key.
+    [[nodiscard]] Result<std::vector<SchemaChange>> missing(Connection& connection,
+                                                            const Contract* before) const;
 
     /// The owner's names of the mapped columns; key columns among them.
     [[nodiscard]] const std::vector<std::string>& source_columns() const { return sources_; }
@@ -34,6 +38,8 @@ public:
     [[nodiscard]] const std::vector<std::size_t>& key_places() const { return key_places_; }
 
     [[nodiscard]] std::int64_t replica_id() const { return replica_id_; }
+
+    // The statements for many rows are run with write_rows().
 
     /// Parameters: the mapped columns, the version, the key's text. Writes nothing where the row
     /// or a tombstone is as new.
@@ -46,6 +52,10 @@ public:
     /// was read under the same snapshot, so it can only differ by damage.
     [[nodiscard]] const std::string& restore() const { return restore_; }
     [[nodiscard]] const std::string& restore_untombed() const { return restore_untombed_; }
+
+    /// The table, and the columns of upsert_untombed()'s parameters, for copy_rows().
+    [[nodiscard]] const std::string& name() const { return table_; }
+    [[nodiscard]] const std::string& copied() const { return copied_; }
 
     /// As upsert() for some of the mapped columns, by place; others stay as they are.
     [[nodiscard]] std::string upsert_of(const std::vector<std::size_t>& places) const;
@@ -60,7 +70,10 @@ public:
     /// The same, also for a row of this very version.
     [[nodiscard]] const std::string& remove_as_old() const { return remove_as_old_; }
 
-    /// Parameters: the key columns, a version. Makes a newer row as old as can be.
+    // Those for one row.
+
+    /// Parameters: the key columns, a version, the oldest version. Makes a newer row as old as
+    /// can be.
     [[nodiscard]] const std::string& age() const { return age_; }
 
     /// Parameters: the key columns. The row's version.
@@ -75,34 +88,60 @@ public:
     /// Selects `selected` (quoted local names) from the table; where_range() may follow.
     [[nodiscard]] std::string select(std::string_view selected) const;
 
-    /// Quoted local names, comma-separated.
-    [[nodiscard]] const std::string& key_list() const { return key_list_; }
+    /// Rows in key order, at most `limit`; behind where_range().
+    [[nodiscard]] std::string in_key_order(std::uint32_t limit) const;
+
+    /// Local columns as they travel, comma-separated.
+    [[nodiscard]] const std::string& key_list() const { return key_wire_; }
     [[nodiscard]] std::string local_list(const std::vector<std::string>& sources) const;
 
 private:
     enum class Tombstones : std::uint8_t { kHeeded, kKnownAbsent };
 
-    ReplicaTable() = default;
+    /// A mapped column.
+    struct Column {
+        std::string source;
+        std::string local;
+        std::string quoted;
+        ValueKind kind = ValueKind::kText;
+
+        /// In this database.
+        std::string type;
+        std::string wire;
+        std::string order;
+    };
+
+    explicit ReplicaTable(const Dialect& dialect) : dialect_(&dialect) {}
+    [[nodiscard]] Column describe(const ContractColumn& column, const std::string& local,
+                                  const std::string& owner_dialect) const;
     [[nodiscard]] std::string upsert_sql(const std::vector<std::size_t>& places,
                                          Tombstones tombstones, std::string_view replaces) const;
+    [[nodiscard]] std::string remove_sql(std::string_view op) const;
     void write_sql();
     [[nodiscard]] std::string create_table() const;
 
+    /// Keys of text have an index in byte order, which serves scans; see Dialect::key_order().
+    [[nodiscard]] std::string_view collation_of(const Column& column) const;
+    [[nodiscard]] Result<void> check_key(const TableDescription& standing) const;
+    [[nodiscard]] std::optional<SchemaChange> widening(const Column& column,
+                                                       const TableDescription& standing,
+                                                       const Contract* before) const;
+    [[nodiscard]] std::vector<std::string> key_orders() const;
+
+    const Dialect* dialect_;
     std::string table_;
     std::string name_;
-    std::string collation_;
-    std::string blob_type_;
     std::int64_t replica_id_ = 0;
+    std::vector<Column> columns_;
     std::vector<std::string> sources_;
-    std::vector<std::string> locals_;
-    std::vector<std::string> local_names_;
-    std::vector<std::string> types_;
     std::vector<std::size_t> key_places_;
     std::string key_list_;
+    std::string key_wire_;
     std::string upsert_;
     std::string upsert_untombed_;
     std::string restore_;
     std::string restore_untombed_;
+    std::string copied_;
     std::string age_;
     std::string bury_;
     std::string remove_;
@@ -110,9 +149,12 @@ private:
     std::string version_of_;
 };
 
-/// A comparison of key columns with as many parameters from number `first` on:
-/// "("a", "b") > ($1, $2)", byte by byte for texts.
-std::string key_comparison(const std::vector<std::string>& quoted_columns, std::string_view op,
-                           std::string_view collation, std::size_t first);
+/// A comparison of keys with as many parameters from number `first` on: "(a, b) > ($1, $2)".
+/// `key_orders` as by Dialect::key_order().
+std::string key_comparison(const std::vector<std::string>& key_orders, std::string_view op,
+                           std::size_t first);
+
+/// Sixteen zero bytes: older than every version.
+extern const std::string kOldestVersion;
 
 }  // namespace instep

@@ -185,6 +185,18 @@ TEST_F(ReplicaTest, ADeletedRowComesBackOnlyByANewInsert) {
     EXPECT_THAT(names(side), ElementsAre("a=Ann again"));
 }
 
+TEST_F(ReplicaTest, ADeletionBeforeTheFirstChunkIsRemembered) {
+    ReplicaSide& side = follow();
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann'); DELETE FROM users");
+    system.settle();
+    // A relay that was replaced and does not know it publishes what it had read: the insert.
+    system.owner_sql("DELETE FROM instep_log WHERE type = 'user.deleted'");
+    system.owner_sql("UPDATE instep_cursor SET seq = 0");
+    system.restart_relay();
+    system.settle();
+    EXPECT_THAT(names(side), IsEmpty());
+}
+
 TEST_F(ReplicaTest, ColumnsCanBeLeftOutAndRenamed) {
     system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann')");
     ReplicaSide& side =

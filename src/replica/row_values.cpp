@@ -44,6 +44,11 @@ void append_real(std::string& out, double value) {
         append_integer(out, static_cast<std::int64_t>(value));
         return;
     }
+    if (std::isnan(value)) {
+        // As it travels; see read_tagged().
+        append_tagged(out, 't', "NaN");
+        return;
+    }
     out.push_back('r');
     append_big_endian(out, std::bit_cast<std::uint64_t>(value));
 }

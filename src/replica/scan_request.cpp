@@ -46,13 +46,16 @@ std::string_view to_string(ScanKind kind) noexcept {
 }
 
 std::string to_json(const ScanRequest& request) {
-    const nlohmann::ordered_json json = {{"scan", request.id},
-                                         {"consumer", request.consumer},
-                                         {"entity", request.entity},
-                                         {"kind", to_string(request.kind)},
-                                         {"columns", request.columns},
-                                         {"after", request.after},
-                                         {"to", request.to}};
+    nlohmann::ordered_json json = {{"scan", request.id},
+                                   {"consumer", request.consumer},
+                                   {"entity", request.entity},
+                                   {"kind", to_string(request.kind)},
+                                   {"columns", request.columns},
+                                   {"after", request.after},
+                                   {"to", request.to}};
+    if (request.in_transactions) {
+        json["in_transactions"] = true;
+    }
     return json.dump();
 }
 
@@ -66,6 +69,7 @@ Result<ScanRequest> scan_request_from_json(std::string_view text) {
         json.at("columns").get_to(request.columns);
         json.at("after").get_to(request.after);
         json.at("to").get_to(request.to);
+        request.in_transactions = json.value("in_transactions", false);
         for (const ScanKind kind : kKinds) {
             if (json.at("kind") == to_string(kind)) {
                 request.kind = kind;
@@ -91,7 +95,9 @@ Verdict accept_scan_request(Transaction& transaction, const Event& event,
         return Verdict::retry((problem ? now.error() : problem.error()).message);
     }
     const std::string text = to_json(*request);
-    for (std::uint32_t partition = 0; partition < partitions; ++partition) {
+    // Where there are several, whole transactions are refused, once.
+    const std::uint32_t answered = request->in_transactions ? 1 : partitions;
+    for (std::uint32_t partition = 0; partition < answered; ++partition) {
         const auto added = transaction.execute(
             "INSERT INTO instep_scan (id, partition, consumer, entity, kind, request, state, "
             "error, "
@@ -105,6 +111,30 @@ Verdict accept_scan_request(Transaction& transaction, const Event& event,
         }
     }
     return Verdict::done();
+}
+
+Result<void> command_scan(Transaction& transaction, std::string_view id, ScanCommand command) {
+    const std::string_view change =
+        command == ScanCommand::kPause    ? "state = 'paused' WHERE id = $1 AND state = 'open'"
+        : command == ScanCommand::kResume ? "state = 'open' WHERE id = $1 AND state = 'paused'"
+                                          : "state = 'open', error = 'an operator cancelled it' "
+                                            "WHERE id = $1 AND state IN ('open', 'paused')";
+    INSTEP_TRY_ASSIGN(const std::int64_t changed,
+                      transaction.execute(fmt::format("UPDATE instep_scan SET {}", change), {id}));
+    if (changed > 0) {
+        return {};
+    }
+    INSTEP_TRY_ASSIGN(
+        auto rows,
+        transaction.query("SELECT state FROM instep_scan WHERE id = $1 AND state IN ('open', "
+                          "'paused') LIMIT 1",
+                          {id}));
+    INSTEP_TRY_ASSIGN(const bool under_way, rows->next());
+    if (!under_way) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("no scan {} is under way; `instep scans` lists them", id));
+    }
+    return fail(ErrorCode::kConflict, fmt::format("scan {} is {} already", id, rows->text(0)));
 }
 
 Result<std::vector<ScanStatus>> list_scans(Connection& connection, std::uint32_t count) {

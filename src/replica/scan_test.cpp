@@ -209,5 +209,68 @@ TEST_P(ScanTest, VerifyWithWritersRunningReportsNothingThatIsNotSo) {
     EXPECT_GT(status->rows_checked, 0U);
 }
 
+/// The id of the one backfill there is.
+std::string open_scan(SyncSystem& system) { return list_scans(*system.owner, 1)->at(0).id; }
+
+Result<void> command(SyncSystem& system, const std::string& id, ScanCommand command) {
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite).value();
+    INSTEP_TRY(command_scan(transaction, id, command));
+    return transaction.commit();
+}
+
+TEST_P(ScanTest, RestsWhilePausedAndGoesOnWhereItStood) {
+    ReplicaSide& side = follow();
+    while (list_scans(*system.owner, 1)->empty()) {
+        system.step();
+    }
+    const std::string id = open_scan(system);
+    system.step();
+    ASSERT_TRUE(command(system, id, ScanCommand::kPause));
+    EXPECT_EQ(command(system, id, ScanCommand::kPause).error().code, ErrorCode::kConflict);
+    system.settle();
+    EXPECT_EQ(list_replicas(*side.sql)->at(0).state, ReplicaState::kFilling);
+    const auto sent = list_scans(*system.owner, 1)->at(0).rows_sent;
+
+    ASSERT_TRUE(command(system, id, ScanCommand::kResume));
+    EXPECT_EQ(list_scans(*system.owner, 1)->at(0).rows_sent, sent);
+    system.settle();
+    EXPECT_EQ(list_replicas(*side.sql)->at(0).state, ReplicaState::kLive);
+    EXPECT_EQ(copy(side), source());
+    EXPECT_EQ(command(system, id, ScanCommand::kPause).error().code, ErrorCode::kNotFound);
+}
+
+TEST_P(ScanTest, TellsTheConsumerThatItWasCancelled) {
+    ReplicaSide& side = follow();
+    while (list_scans(*system.owner, 1)->empty()) {
+        system.step();
+    }
+    ASSERT_TRUE(command(system, open_scan(system), ScanCommand::kCancel));
+    system.settle();
+    const ReplicaStatus status = list_replicas(*side.sql)->at(0);
+    EXPECT_EQ(status.state, ReplicaState::kRefused);
+    EXPECT_EQ(status.problem, "an operator cancelled it");
+}
+
+TEST(ScanPaceTest, ReadsNoMoreRowsInASecondThanAllowed) {
+    SyncSystem::Options options = small_chunks();
+    options.scan.rows_per_second_max = 3;
+    SyncSystem system(options);
+    system.owner_sql("CREATE TABLE items (id INTEGER PRIMARY KEY)");
+    system.owner_sql("INSERT INTO items VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
+    system.publish({{"items", "item", {"id"}, {"id"}, {}}});
+    ReplicaSide& side = system.add_replica("stock", "item", "items");
+    system.settle();
+    EXPECT_EQ(value_of(*side.sql, "SELECT count(*) FROM items"), "3");
+    EXPECT_TRUE(system.relays[0]->holds_back());
+
+    system.clock.advance(std::chrono::seconds(1));
+    system.settle();
+    EXPECT_EQ(value_of(*side.sql, "SELECT count(*) FROM items"), "6");
+    system.clock.advance(std::chrono::seconds(1));
+    system.settle();
+    EXPECT_EQ(value_of(*side.sql, "SELECT count(*) FROM items"), "8");
+    EXPECT_FALSE(system.relays[0]->holds_back());
+}
+
 }  // namespace
 }  // namespace instep

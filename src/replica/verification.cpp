@@ -23,8 +23,9 @@ Result<std::string> request_verification(Transaction& transaction,
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     ScanRequest request;
     request.id = uuid_v7_from(now, random.next(), random.next());
-    request.consumer = definition.subscription();
+    request.consumer = definition.address();
     request.entity = contract.entity;
+    request.in_transactions = definition.apply == ApplyUnit::kTransaction;
     request.kind = ScanKind::kRanges;
     request.columns = table.source_columns();
     const bool repairs = purpose == VerificationPurpose::kRepair;

@@ -57,6 +57,12 @@ void CircuitBreaker::failed() {
     }
 }
 
+void CircuitBreaker::not_called() {
+    if (state_ == CircuitState::kHalfOpen && probes_ > 0) {
+        --probes_;
+    }
+}
+
 CircuitState CircuitBreaker::state() const { return state_; }
 
 microseconds CircuitBreaker::retry_in() const {

@@ -87,6 +87,16 @@ TEST_F(CircuitBreakerTest, WritesOffProbesThatNobodyReports) {
     EXPECT_TRUE(breaker_.try_acquire());
 }
 
+TEST_F(CircuitBreakerTest, LetsAnotherProbeThroughForOneThatWasNotMade) {
+    open_and_wait();
+    ASSERT_TRUE(breaker_.try_acquire());
+    ASSERT_TRUE(breaker_.try_acquire());
+    ASSERT_FALSE(breaker_.try_acquire());
+    breaker_.not_called();
+    EXPECT_TRUE(breaker_.try_acquire());
+    EXPECT_FALSE(breaker_.try_acquire());
+}
+
 TEST_F(CircuitBreakerTest, IgnoresCallsThatBeganBeforeItOpened) {
     fail(3);
     clock_.advance(4s);

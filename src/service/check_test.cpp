@@ -80,18 +80,18 @@ protected:
 };
 
 TEST_F(CheckTest, RefusesSchemesThatItDoesNotKnow) {
-    const auto database = open_database("postgresql://u:hunter2@h/db", clock_);
+    const auto database = open_database("mysql://u:hunter2@h/db", clock_);
     ASSERT_FALSE(database);
     EXPECT_EQ(database.error(),
               (Error{ErrorCode::kConfigInvalid,
-                     "database \"postgresql://u:***@h/db\" cannot be opened; this program knows "
-                     "sqlite:PATH"}));
+                     "database \"mysql://u:***@h/db\" cannot be opened; this program knows "
+                     "sqlite:PATH and postgresql://…"}));
     Brokers brokers(clock_);
-    const auto broker = brokers.open("redis://h");
+    const auto broker = brokers.open("nats://h");
     ASSERT_FALSE(broker);
     EXPECT_EQ(broker.error(), (Error{ErrorCode::kConfigInvalid,
-                                     "broker \"redis://h\" cannot be opened; this program knows "
-                                     "embedded:PATH"}));
+                                     "broker \"nats://h\" cannot be opened; this program knows "
+                                     "embedded:PATH, redis://…, amqp://…, kafka://… and direct:"}));
 }
 
 TEST_F(CheckTest, OpensEachBrokerOnce) {
@@ -118,7 +118,9 @@ TEST_F(CheckTest, CreatesTheTableOfAReplicaWhoseOwnerIsKnown) {
     contract.table = "users";
     contract.entity = "user";
     contract.key = {"id"};
-    contract.columns = {{"id", "INTEGER", true, false}, {"name", "TEXT", false, false}};
+    contract.dialect = "sqlite";
+    contract.columns = {{"id", "INTEGER", ValueKind::kInteger, true, false},
+                        {"name", "TEXT", ValueKind::kText, false, false}};
     EXPECT_THAT(summaries(plan_service(holder(), clock_, {contract})),
                 Contains(HasSubstr("create ")));
     EXPECT_FALSE(exists("crm.db"));
@@ -156,6 +158,22 @@ TEST_F(CheckTest, WarnsOfConstraintsThatTheOwnerDoesNotHave) {
     EXPECT_THAT(warnings, Contains(HasSubstr("a foreign key leads from orders to people")));
 }
 
+TEST_F(CheckTest, WarnsOfNoForeignKeyThatWholeTransactionsKeep) {
+    const ServiceConfig group = config(
+        "[service]\nname = 'crm'\ndatabase = 'sqlite:crm.db'\nbroker = 'embedded:broker.db'\n"
+        "[[replica]]\ntopic = 'iam.user'\ntable = 'people'\napply = 'transaction'\n"
+        "[[replica]]\ntopic = 'iam.order'\ntable = 'orders'\napply = 'transaction'\n");
+    run_sql(group,
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, person INTEGER REFERENCES PEOPLE (id));"
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, person INTEGER REFERENCES people (id))");
+    const auto warnings = findings(group, Finding::Severity::kWarning);
+    EXPECT_THAT(warnings, Not(Contains(HasSubstr("leads from orders"))));
+    EXPECT_THAT(warnings, Contains(HasSubstr("leads from notes to people: rows arrive and go "
+                                             "without regard for it, and one that it refuses stops "
+                                             "all replicas that are applied with it")));
+}
+
 TEST_F(CheckTest, ReportsABrokerThatCannotBeReached) {
     given_users();
     ServiceConfig no_folder = owner();
@@ -165,7 +183,7 @@ TEST_F(CheckTest, ReportsABrokerThatCannotBeReached) {
     shared.broker = "embedded:" + dir_.file("iam.db");
     EXPECT_THAT(problems(shared), Contains(HasSubstr("broker: is the service's own database")));
     ServiceConfig foreign = owner();
-    foreign.broker = "amqp://h";
+    foreign.broker = "nats://h";
     EXPECT_THAT(problems(foreign), Contains(HasSubstr("this program knows embedded:PATH")));
 }
 

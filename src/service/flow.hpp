@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace instep {
@@ -17,7 +18,9 @@ namespace instep {
 /// The step is for one thread at a time, the rest for any.
 class Flow {
 public:
-    Flow(std::string name, IdleOptions idle) : name_(std::move(name)), idle_(idle) {}
+    /// `clock` must outlive the flow.
+    Flow(std::string name, IdleOptions idle, const Clock& clock)
+        : name_(std::move(name)), idle_(idle), clock_(clock) {}
     virtual ~Flow() = default;
     Flow(const Flow&) = delete;
     Flow& operator=(const Flow&) = delete;
@@ -38,6 +41,9 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const IdleOptions& idle() const noexcept { return idle_; }
 
+protected:
+    [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+
 private:
     virtual Result<std::uint64_t> step() = 0;
     virtual void release() = 0;
@@ -45,15 +51,29 @@ private:
     /// False while another process does the work.
     [[nodiscard]] virtual bool leads() const { return true; }
 
+    /// Why the last step took nothing although it went well.
+    [[nodiscard]] virtual std::optional<Halt> halt() const { return std::nullopt; }
+
+    /// Events that took a handler too long so far.
+    [[nodiscard]] virtual std::uint64_t slow_events() const { return 0; }
+
     struct State {
-        std::string_view name = "stopped";
+        std::string_view name = "starting";
         std::string error;
         std::string stalled;
+        std::optional<Halt> halt;
         std::uint64_t events = 0;
+        std::uint64_t slow_events = 0;
+
+        /// When the step that runs began, on the monotonic clock; nothing between steps.
+        std::optional<std::chrono::microseconds> step_began;
     };
+
+    void note(const Result<std::uint64_t>& done, bool is_standby);
 
     const std::string name_;
     const IdleOptions idle_;
+    const Clock& clock_;
     Guarded<State> state_;
 };
 
@@ -61,8 +81,8 @@ private:
 /// keep its lease.
 class RelayFlow final : public Flow {
 public:
-    RelayFlow(std::string name, std::unique_ptr<ChunkSource> chunks, std::unique_ptr<Relay> relay,
-              const Clock& clock);
+    RelayFlow(std::string name, IdleOptions idle, std::unique_ptr<ChunkSource> chunks,
+              std::unique_ptr<Relay> relay, const Clock& clock);
 
 private:
     Result<std::uint64_t> step() override;
@@ -71,8 +91,8 @@ private:
 
     std::unique_ptr<ChunkSource> chunks_;
     std::unique_ptr<Relay> relay_;
-    const Clock& clock_;
     std::uint64_t token_ = 0;
+    bool is_busy_ = false;
     std::chrono::microseconds look_again_at_{0};
 };
 
@@ -80,12 +100,14 @@ private:
 class ConsumerFlow final : public Flow {
 public:
     ConsumerFlow(std::string name, std::unique_ptr<Handler> handler,
-                 std::unique_ptr<Consumer> consumer);
+                 std::unique_ptr<Consumer> consumer, const Clock& clock);
     Loop::Wait waiting() override;
 
 private:
     Result<std::uint64_t> step() override { return consumer_->run_once(); }
     void release() override { consumer_.reset(); }
+    [[nodiscard]] std::optional<Halt> halt() const override { return consumer_->halt(); }
+    [[nodiscard]] std::uint64_t slow_events() const override { return handler_->slow_events(); }
 
     std::unique_ptr<Handler> handler_;
     std::unique_ptr<Consumer> consumer_;

@@ -1,5 +1,8 @@
+#include "backend.hpp"
+#include "check_postgres.hpp"
 #include "instep/db/schema.hpp"
 #include "instep/service/service.hpp"
+#include "instep/wal/wal_capture.hpp"
 
 #include <fmt/format.h>
 
@@ -34,14 +37,20 @@ Result<ServicePlan> plan_replicas(Connection& connection, const ServiceConfig& c
         if (!changes) {
             return fail_in(fmt::format("replica {}", replica.table), std::move(changes).error());
         }
-        std::ranges::move(*changes, std::back_inserter(plan));
+        for (SchemaChange& change : *changes) {
+            if (replica.apply == ApplyUnit::kTransaction) {
+                change.summary +=
+                    fmt::format(", to take in whole transactions of {}", replica.owner());
+            }
+            plan.push_back(std::move(change));
+        }
     }
     return plan;
 }
 
 Result<ServicePlan> plan_tables(Connection& connection, const ServiceConfig& config,
                                 const std::vector<Contract>& peers) {
-    INSTEP_TRY_ASSIGN(ServicePlan plan, plan_capture(connection, config.name, config.publish));
+    INSTEP_TRY_ASSIGN(ServicePlan plan, plan_capture_in_force(connection, config));
     INSTEP_TRY_ASSIGN(ServicePlan replicas, plan_replicas(connection, config, peers));
     std::ranges::move(replicas, std::back_inserter(plan));
     return plan;
@@ -84,20 +93,31 @@ Result<ServicePlan> apply_service(const ServiceConfig& config, const Clock& cloc
     INSTEP_TRY_ASSIGN(const auto database,
                       open_database(config.database, clock, when_missing(config)));
     INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+    // All that can be refused is, before anything is made.
+    if (is_postgres(config.database)) {
+        INSTEP_TRY(refuse_missing_rights(*connection, config));
+    }
+    INSTEP_TRY(plan_tables(*connection, config, peers));
     const auto migrations = service_migrations(connection->dialect());
     INSTEP_TRY_ASSIGN(const std::uint32_t level, migration_level(*connection));
     INSTEP_TRY(migrate(*connection, migrations));
     ServicePlan done = plan_migrations(level, migrations.size());
+    ServicePlan capture;
+    if (config.capture == CaptureBy::kWal) {
+        INSTEP_TRY_ASSIGN(
+            capture,
+            apply_wal_capture(*connection, {config.name, config.database, config.publish}, clock));
+    }
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection, TransactionMode::kWrite));
-    INSTEP_TRY_ASSIGN(ServicePlan tables, plan_tables(*connection, config, peers));
-    for (const SchemaChange& change : tables) {
-        if (auto ran = transaction.execute(change.sql); !ran) {
-            return fail_in(change.summary, std::move(ran).error());
-        }
+    if (config.capture == CaptureBy::kTriggers) {
+        INSTEP_TRY_ASSIGN(capture, apply_trigger_capture(transaction, config.name, config.publish));
     }
+    INSTEP_TRY_ASSIGN(ServicePlan replicas, plan_replicas(*connection, config, peers));
+    INSTEP_TRY(run_changes(transaction, replicas));
     INSTEP_TRY(transaction.commit());
-    std::ranges::move(tables, std::back_inserter(done));
+    std::ranges::move(capture, std::back_inserter(done));
+    std::ranges::move(replicas, std::back_inserter(done));
     return done;
 }
 

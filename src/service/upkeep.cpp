@@ -40,15 +40,15 @@ Result<bool> trim_in_steps(Connection& connection, TrimStep trim, Timestamp befo
 
 UpkeepFlow::UpkeepFlow(UpkeepDuties duties, std::unique_ptr<Connection> connection,
                        const Clock& clock)
-    : Flow("upkeep", {.alert_wait = 1s, .alert_for = 0ms, .idle_max = 1s}),
+    : Flow("upkeep", {.alert_wait = 1s, .alert_for = 0ms, .idle_max = 1s}, clock),
       duties_(std::move(duties)),
       connection_(std::move(connection)),
-      clock_(clock),
       watch_(kStalledAfter),
       due_(clock.monotonic() + kEvery) {}
 
 Result<std::uint64_t> UpkeepFlow::step() {
-    const auto now = clock_.monotonic();
+    INSTEP_TRY(duties_.look(*connection_));
+    const auto now = clock().monotonic();
     if (now < due_) {
         return 0;
     }
@@ -62,8 +62,12 @@ Result<std::uint64_t> UpkeepFlow::step() {
 }
 
 Result<void> UpkeepFlow::judge(const std::vector<SubscriptionLag>& own) {
-    const auto now = clock_.monotonic();
+    const auto now = clock().monotonic();
     INSTEP_TRY_ASSIGN(const LogLag log, log_lag(*connection_, "relay"));
+    INSTEP_TRY_ASSIGN(const auto parked, count_parked(*connection_));
+    duties_.lag.saw_log(log);
+    duties_.lag.saw_subscriptions(own);
+    duties_.lag.saw_parked(parked);
     Backlog to_relay{log.events, 0};
     if (log.oldest) {
         to_relay.mark = static_cast<std::uint64_t>(log.oldest->time_since_epoch().count());
@@ -90,7 +94,7 @@ Result<void> UpkeepFlow::judge(const std::vector<SubscriptionLag>& own) {
 
 Result<bool> UpkeepFlow::trim(const std::vector<SubscriptionLag>& own) {
     const ServiceConfig& config = duties_.config;
-    const Timestamp now = clock_.now();
+    const Timestamp now = clock().now();
     // What may still be delivered must be remembered, however long it has been waiting.
     Timestamp remembered = now;
     for (const SubscriptionLag& lag : own) {

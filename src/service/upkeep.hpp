@@ -4,20 +4,28 @@
 #include "backlog_watch.hpp"
 #include "flow.hpp"
 #include "instep/db/database.hpp"
+#include "lag_metrics.hpp"
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 namespace instep {
 
-/// What upkeep looks after. The broker and the flows must outlive it.
+/// What upkeep looks after. All that it refers to must outlive it.
 struct UpkeepDuties {
     const ServiceConfig& config;
     Broker& broker;
+
+    /// Told of what waits.
+    LagMetrics& lag;
     std::vector<Flow*> relays;
 
     /// Flows of subscriptions, with the subscription of each.
     std::vector<std::pair<std::string, Flow*>> consumers;
+
+    /// Something to look at in the database, every second.
+    std::function<Result<void>(Connection&)> look;
 };
 
 class UpkeepFlow final : public Flow {
@@ -35,7 +43,6 @@ private:
 
     const UpkeepDuties duties_;
     std::unique_ptr<Connection> connection_;
-    const Clock& clock_;
     BacklogWatch watch_;
     std::chrono::microseconds due_;
 };

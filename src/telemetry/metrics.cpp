@@ -3,85 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 
 namespace instep {
 
 namespace {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
-
-std::string_view kind_of(const Counter& /*metric*/) { return "counter"; }
-std::string_view kind_of(const Gauge& /*metric*/) { return "gauge"; }
-std::string_view kind_of(const Histogram& /*metric*/) { return "histogram"; }
-
-std::string number(double value) {
-    if (std::isnan(value)) {
-        return "NaN";
-    }
-    if (std::isinf(value)) {
-        return value > 0 ? "+Inf" : "-Inf";
-    }
-    return fmt::to_string(value);
-}
-
-void append_escaped(std::string& out, std::string_view text, std::string_view escaped) {
-    for (const char c : text) {
-        if (c == '\n') {
-            out.append("\\n");
-            continue;
-        }
-        out.append(escaped.find(c) == std::string_view::npos ? "" : "\\").push_back(c);
-    }
-}
-
-/// `name{a="1",le="0.5"} value`; no `le` unless it is given.
-void append_line(std::string& out, std::string_view name, const Labels& labels,
-                 std::string_view value, std::string_view le = {}) {
-    out.append(name);
-    char separator = '{';
-    const auto append_label = [&](std::string_view label, std::string_view text) {
-        out.push_back(std::exchange(separator, ','));
-        out.append(label).append("=\"");
-        append_escaped(out, text, "\\\"");
-        out.push_back('"');
-    };
-    for (const auto& [label, text] : labels) {
-        append_label(label, text);
-    }
-    if (!le.empty()) {
-        append_label("le", le);
-    }
-    out.append(separator == ',' ? "} " : " ").append(value).push_back('\n');
-}
-
-void append_series(std::string& out, const std::string& name, const Labels& labels,
-                   const Counter& metric) {
-    append_line(out, name, labels, fmt::to_string(metric.value()));
-}
-
-void append_series(std::string& out, const std::string& name, const Labels& labels,
-                   const Gauge& metric) {
-    append_line(out, name, labels, number(metric.value()));
-}
-
-void append_series(std::string& out, const std::string& name, const Labels& labels,
-                   const Histogram& metric) {
-    // Counted from one reading of the buckets, so that +Inf and _count agree.
-    const std::vector<std::uint64_t> buckets = metric.buckets();
-    std::uint64_t total = 0;
-    for (std::size_t i = 0; i < buckets.size(); ++i) {
-        total += buckets[i];
-        const bool last = i == metric.bounds().size();
-        append_line(out, name + "_bucket", labels, fmt::to_string(total),
-                    last ? "+Inf" : number(metric.bounds()[i]));
-    }
-    append_line(out, name + "_sum", labels, number(metric.sum()));
-    append_line(out, name + "_count", labels, fmt::to_string(total));
-}
 
 void fill(MetricSample& sample, const Counter& metric) {
     sample.value = static_cast<double>(metric.value());
@@ -184,21 +113,11 @@ Histogram& MetricsRegistry::histogram(MetricName name, std::string_view help,
     return find_or_create<Histogram>(name, help, labels, bounds);
 }
 
-std::string MetricsRegistry::to_prometheus() const {
-    const std::scoped_lock lock(mutex_);
-    std::string out;
-    for (const auto& [name, family] : families_) {
-        const std::string_view kind = std::visit([](const auto& metric) { return kind_of(metric); },
-                                                 family.series.begin()->second);
-        out.append("# HELP ").append(name).append(" ");
-        append_escaped(out, family.help, "\\");
-        fmt::format_to(std::back_inserter(out), "\n# TYPE {} {}\n", name, kind);
-        for (const auto& [labels, series] : family.series) {
-            std::visit([&](const auto& metric) { append_series(out, name, labels, metric); },
-                       series);
-        }
-    }
-    return out;
+std::string_view MetricsRegistry::Family::kind() const {
+    const Metric& first = series.begin()->second;
+    return std::holds_alternative<Counter>(first) ? "counter"
+           : std::holds_alternative<Gauge>(first) ? "gauge"
+                                                  : "histogram";
 }
 
 std::vector<MetricSample> MetricsRegistry::snapshot() const {
@@ -209,12 +128,8 @@ std::vector<MetricSample> MetricsRegistry::snapshot() const {
             MetricSample& sample = samples.emplace_back();
             sample.name = name;
             sample.labels = labels;
-            std::visit(
-                [&](const auto& metric) {
-                    sample.kind = kind_of(metric);
-                    fill(sample, metric);
-                },
-                series);
+            sample.kind = family.kind();
+            std::visit([&](const auto& metric) { fill(sample, metric); }, series);
         }
     }
     return samples;

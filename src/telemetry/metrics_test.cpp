@@ -1,15 +1,11 @@
 #include "instep/telemetry/metrics.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <thread>
 
 namespace instep {
 namespace {
-
-using testing::HasSubstr;
 
 constexpr double kBounds[] = {1, 2, 4};
 
@@ -35,42 +31,6 @@ TEST(MetricsDeathTest, EndTheProcessIfOneNameHasTwoKinds) {
     MetricsRegistry registry;
     registry.counter("instep_a_total", "A");
     EXPECT_DEATH(registry.gauge("instep_a_total", "A"), "two kinds");
-}
-
-TEST(Metrics, AreWrittenInThePrometheusFormat) {
-    MetricsRegistry registry;
-    registry.counter("instep_b_total", "Events\\published\nso far").increment(3);
-    registry.gauge("instep_a_lag", "Lag", {{"topic", "say \"hi\"\\\n"}}).set(0.5);
-    Histogram& delay = registry.histogram("instep_c_seconds", "Delay", kBounds, {{"topic", "t"}});
-    delay.observe(1);
-    delay.observe(1.5);
-    delay.observe(100);
-    EXPECT_EQ(registry.to_prometheus(),
-              "# HELP instep_a_lag Lag\n"
-              "# TYPE instep_a_lag gauge\n"
-              "instep_a_lag{topic=\"say \\\"hi\\\"\\\\\\n\"} 0.5\n"
-              "# HELP instep_b_total Events\\\\published\\nso far\n"
-              "# TYPE instep_b_total counter\n"
-              "instep_b_total 3\n"
-              "# HELP instep_c_seconds Delay\n"
-              "# TYPE instep_c_seconds histogram\n"
-              "instep_c_seconds_bucket{topic=\"t\",le=\"1\"} 1\n"
-              "instep_c_seconds_bucket{topic=\"t\",le=\"2\"} 2\n"
-              "instep_c_seconds_bucket{topic=\"t\",le=\"4\"} 2\n"
-              "instep_c_seconds_bucket{topic=\"t\",le=\"+Inf\"} 3\n"
-              "instep_c_seconds_sum{topic=\"t\"} 102.5\n"
-              "instep_c_seconds_count{topic=\"t\"} 3\n");
-}
-
-TEST(Metrics, SpellNumbersBeyondTheFiniteOnes) {
-    MetricsRegistry registry;
-    Gauge& gauge = registry.gauge("instep_a", "A");
-    gauge.set(std::numeric_limits<double>::infinity());
-    EXPECT_THAT(registry.to_prometheus(), HasSubstr("instep_a +Inf\n"));
-    gauge.set(-std::numeric_limits<double>::infinity());
-    EXPECT_THAT(registry.to_prometheus(), HasSubstr("instep_a -Inf\n"));
-    gauge.set(std::numeric_limits<double>::quiet_NaN());
-    EXPECT_THAT(registry.to_prometheus(), HasSubstr("instep_a NaN\n"));
 }
 
 TEST(Metrics, CountEveryIncrementOfSeveralThreads) {

@@ -67,8 +67,12 @@ protected:
     Broker& broker();
     void reopen_broker();
 
-    /// Makes the test's topic.
+    /// Makes the test's topic and given_subscription("billing").
     void given_topic(std::uint32_t partitions);
+
+    /// Where a broker keeps nothing for those who come later: makes the subscription, so that
+    /// it gets what is published before a member joins.
+    void given_subscription(std::string_view subscription);
     const std::string& topic() const { return topic_; }
 
     std::unique_ptr<Publisher> make_publisher();
@@ -78,11 +82,15 @@ protected:
     /// Events e1, e2, … of key "order-1"; another call continues the count.
     std::vector<Event> new_events(std::size_t count);
 
-    /// Publishes and expects all to be durable.
+    /// Publishes and expects all to be durable; by a publisher of its own, or the one given.
     void publish(std::uint32_t partition, std::span<const Event> events);
+    void publish_by(Publisher& publisher, std::uint32_t partition, std::span<const Event> events);
 
     /// Receives until `count` events are there or nothing comes any more.
     std::vector<Delivery> collect(Subscriber& subscriber, std::size_t count);
+
+    /// The same, acknowledging all the while: for more than a backend must deliver without.
+    std::vector<Delivery> drain(Subscriber& subscriber, std::size_t count);
 
     /// What still comes within the backend's quiet time.
     std::vector<Delivery> collect_rest(Subscriber& subscriber);
@@ -90,6 +98,7 @@ protected:
     /// Asks all members for their assignments until they hold `counts` partitions, or fails.
     void await_shares(std::vector<Subscriber*> members, std::vector<std::size_t> counts);
 
+    /// The last of each partition, and so all of them.
     static void acknowledge(Subscriber& subscriber, std::span<const Delivery> deliveries);
 
 private:

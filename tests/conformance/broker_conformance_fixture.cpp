@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <ostream>
 
 namespace instep::test {
@@ -41,7 +42,15 @@ Broker& BrokerConformance::broker() {
 void BrokerConformance::reopen_broker() { broker_.reset(); }
 
 void BrokerConformance::given_topic(std::uint32_t partitions) {
-    ASSERT_TRUE(make_publisher()->declare_topic(topic_, partitions));
+    const auto declared = make_publisher()->declare_topic(topic_, partitions);
+    ASSERT_TRUE(declared) << declared.error().message;
+    given_subscription("billing");
+}
+
+void BrokerConformance::given_subscription(std::string_view subscription) {
+    if (!broker().features().replays) {
+        join(subscription, "made for it").reset();
+    }
 }
 
 std::unique_ptr<Publisher> BrokerConformance::make_publisher() {
@@ -76,7 +85,12 @@ std::vector<Event> BrokerConformance::new_events(std::size_t count) {
 }
 
 void BrokerConformance::publish(std::uint32_t partition, std::span<const Event> events) {
-    const auto outcome = make_publisher()->publish(
+    publish_by(*make_publisher(), partition, events);
+}
+
+void BrokerConformance::publish_by(Publisher& publisher, std::uint32_t partition,
+                                   std::span<const Event> events) {
+    const auto outcome = publisher.publish(
         {.topic = topic_, .partition = partition, .events = events, .fencing_epoch = 0});
     ASSERT_FALSE(outcome.failure) << outcome.failure->message;
     ASSERT_EQ(outcome.durable, events.size());
@@ -95,6 +109,16 @@ std::vector<Delivery> BrokerConformance::collect(Subscriber& subscriber, std::si
         },
         kPatience))
         << all.size() << " of " << count << " events came";
+    return all;
+}
+
+std::vector<Delivery> BrokerConformance::drain(Subscriber& subscriber, std::size_t count) {
+    std::vector<Delivery> all;
+    while (all.size() < count && !HasFailure()) {
+        auto more = collect(subscriber, 1);
+        acknowledge(subscriber, more);
+        append(all, std::move(more));
+    }
     return all;
 }
 
@@ -126,8 +150,13 @@ void BrokerConformance::await_shares(std::vector<Subscriber*> members,
 }
 
 void BrokerConformance::acknowledge(Subscriber& subscriber, std::span<const Delivery> deliveries) {
+    std::map<std::uint32_t, Position> newest;
     for (const Delivery& delivery : deliveries) {
-        ASSERT_TRUE(subscriber.acknowledge(delivery.partition, delivery.position));
+        newest[delivery.partition] = delivery.position;
+    }
+    for (const auto& [partition, position] : newest) {
+        const auto done = subscriber.acknowledge(partition, position);
+        ASSERT_TRUE(done) << done.error().message;
     }
 }
 

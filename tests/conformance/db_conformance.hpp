@@ -36,7 +36,7 @@ public:
 struct DatabaseCase {
     std::string name;
 
-    /// Returns nothing if the database's server is not there; the tests are skipped then.
+    /// A server that is not there is a failure.
     std::unique_ptr<DatabaseBackend> (*make)();
 };
 

@@ -195,6 +195,35 @@ TEST_P(DbConformance, KeepsNothingOfACommitThatFails) {
     EXPECT_THAT(items(connection()), IsEmpty());
 }
 
+TEST_P(DbConformance, CommitsBehindALastStatement) {
+    given_items(2);
+    auto transaction = begin(connection(), TransactionMode::kWrite);
+    EXPECT_EQ(transaction.commit_behind("DELETE FROM item WHERE id <= $1", {std::int64_t{2}}), 2);
+    EXPECT_THAT(items(*connect()), IsEmpty());
+
+    auto another = begin(connection(), TransactionMode::kWrite);
+    insert_item(another, 3).value();
+    EXPECT_EQ(another.commit_behind("DELETE FROM item WHERE id = $1", {std::int64_t{9}}), 0);
+    EXPECT_THAT(items(*connect()), ElementsAre(3));
+}
+
+TEST_P(DbConformance, KeepsNothingOfALastStatementOrCommitThatFails) {
+    given_items(1);
+    given("CREATE TABLE part (item BIGINT REFERENCES item (id) DEFERRABLE INITIALLY DEFERRED)");
+    for (const char* last :
+         {"INSERT INTO item VALUES ($1, 'again')", "INSERT INTO part VALUES ($1 + 6)"}) {
+        auto transaction = begin(connection(), TransactionMode::kWrite);
+        insert_item(transaction, 2).value();
+        EXPECT_EQ(code(transaction.commit_behind(last, {std::int64_t{1}})), ErrorCode::kRejected);
+        EXPECT_THAT(items(*connect()), ElementsAre(1));
+    }
+
+    auto transaction = begin(connection(), TransactionMode::kWrite);
+    insert_item(transaction, 2).value();
+    ASSERT_TRUE(transaction.commit());
+    EXPECT_THAT(items(connection()), ElementsAre(1, 2));
+}
+
 TEST_P(DbConformance, IsOfUseAfterAFailedTransaction) {
     given_items(1);
     {

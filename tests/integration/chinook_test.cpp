@@ -222,8 +222,9 @@ protected:
     /// As a person types it, with foreign keys enforced.
     void shell(std::string_view statements) const {
         ProcessOptions options;
-        options.arguments = {"sqlite3", "-bail", "chinook.db",
-                             fmt::format("PRAGMA foreign_keys = ON; {}", statements)};
+        options.arguments = {"sqlite3",    "-bail",
+                             "-cmd",       ".timeout 10000",
+                             "chinook.db", fmt::format("PRAGMA foreign_keys = ON; {}", statements)};
         options.directory = folder_.path().string();
         const Finished finished = run_process("/usr/bin/env", options);
         ASSERT_EQ(finished.exit, 0) << statements << "\n" << finished.err;

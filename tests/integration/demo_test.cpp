@@ -1,4 +1,6 @@
 #include "tests/integration/cli/cli_fixture.hpp"
+#include "tests/support/postgres_database.hpp"
+#include "tests/support/postgres_session.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -137,9 +139,16 @@ TEST_F(DemoTest, ASecondDemoInTheSameFolderIsSix) {
     EXPECT_EQ(interrupt().exit, 0);
 }
 
+TEST_F(DemoTest, RunsWithoutABroker) {
+    const auto demo =
+        run_demo({"--broker", "direct:", "--seconds", "2", "--rows", "300", "--rate", "300"}, 0);
+    EXPECT_EQ(demo["ok"], true);
+    EXPECT_FALSE(std::filesystem::exists(folder_.file("demo/broker.db")));
+}
+
 TEST_F(DemoTest, OtherBrokersAndDatabasesAreThree) {
-    EXPECT_EQ(run_demo({"--broker", "redis://127.0.0.1"}, 3)["code"], "config_invalid");
-    EXPECT_EQ(run_demo({"--database", "postgresql:///x"}, 3)["code"], "config_invalid");
+    EXPECT_EQ(run_demo({"--broker", "nats://127.0.0.1"}, 3)["code"], "config_invalid");
+    EXPECT_EQ(run_demo({"--database", "mysql://127.0.0.1"}, 3)["code"], "config_invalid");
     EXPECT_FALSE(std::filesystem::exists(folder_.path() / "demo"));
 }
 
@@ -148,12 +157,96 @@ TEST_F(DemoTest, ANumberOutOfBoundsIsTwo) {
     EXPECT_EQ(run_demo({"break", "nothing"}, 2)["code"], "invalid_argument");
 }
 
-class DemoBreakTest : public DemoTest, public testing::WithParamInterface<std::string> {};
+/// Each test has a prefix of its own on the server that all share.
+class DemoOnServerTest : public DemoTest {
+protected:
+    nlohmann::json run_on_server(std::vector<std::string> arguments, int exit) const {
+        arguments.insert(arguments.end(), {"--database", server_.url(""), "--prefix", prefix_});
+        return run_demo(std::move(arguments), exit);
+    }
+
+    [[nodiscard]] std::string databases() const {
+        return run_postgres(server_.url(), "SELECT count(*) FROM pg_database WHERE datname LIKE '" +
+                                               prefix_ + "%'");
+    }
+
+    [[nodiscard]] std::string value_of(const std::string& name, const std::string& query) const {
+        return run_postgres(server_.url(prefix_ + name), query);
+    }
+
+    PostgresServer& server_ = PostgresServer::shared();
+    const std::string prefix_ =
+        std::to_string(::getpid()) + "_" +
+        std::to_string(testing::UnitTest::GetInstance()->current_test_info()->line()) + "_";
+};
+
+TEST_F(DemoOnServerTest, EndsWithItsProofAndLeavesNothing) {
+    const auto demo = run_on_server({"--seconds", "3", "--rows", "500"}, 0);
+    EXPECT_EQ(demo["schema"], "instep.demo/1");
+    EXPECT_EQ(demo["ok"], true);
+    EXPECT_GT(demo["committed"], 0);
+    EXPECT_EQ(demo["published"], demo["committed"]);
+    ASSERT_EQ(demo["replicas"].size(), 3U);
+    for (const auto& replica : demo["replicas"]) {
+        EXPECT_EQ(replica["differences"], 0) << replica;
+        EXPECT_GT(replica["rows"], 0) << replica;
+        EXPECT_GT(replica["applied"], 0) << replica;
+    }
+    EXPECT_GT(demo["latency_ms"]["p50"], 0);
+    EXPECT_EQ(databases(), "0");
+}
+
+TEST_F(DemoOnServerTest, WhatItKeepsWorksAndIsReplaced) {
+    run_on_server({"--seconds", "1", "--rows", "100", "--keep"}, 0);
+    EXPECT_EQ(databases(), "4");
+    EXPECT_EQ(value_of("iam_db",
+                       "SELECT string_agg(data_type, ',' ORDER BY column_name) FROM "
+                       "information_schema.columns WHERE table_name = 'users' AND column_name IN "
+                       "('id', 'is_active', 'updated_at', 'username')"),
+              "uuid,boolean,timestamp with time zone,character varying");
+    EXPECT_EQ(value_of("core_db",
+                       "SELECT count(*) FROM resources r JOIN lookup_users u "
+                       "ON u.id = r.created_by WHERE reference_number = 'REF-00001'"),
+              "1");
+    EXPECT_EQ(
+        value_of("iam_db", "SELECT count(*) FROM instep.log l WHERE l::text ~ 'argon2|mfa_secret'"),
+        "0");
+    EXPECT_EQ(value("demo/broker.db",
+                    "SELECT count(*) FROM instep_message WHERE instr(data, 'argon2') > 0 "
+                    "OR instr(data, 'mfa_secret') > 0"),
+              "0");
+    const Finished verified = run({"verify", "demo/iam.toml", "demo/data_owner.toml",
+                                   "demo/processing.toml", "demo/admin.toml"});
+    EXPECT_EQ(verified.exit, 0) << verified.out << verified.err;
+
+    run_on_server({"--seconds", "1", "--rows", "50"}, 0);
+    EXPECT_EQ(databases(), "0");
+}
+
+TEST_F(DemoOnServerTest, AnotherOnesDatabaseIsSixAndIsLeftAlone) {
+    const PostgresDatabase others(server_, {.name = prefix_ + "core_db"});
+    EXPECT_EQ(run_on_server({"--seconds", "1"}, 6)["code"], "conflict");
+    EXPECT_EQ(databases(), "1");
+    EXPECT_FALSE(std::filesystem::exists(folder_.path() / "demo"));
+}
+
+TEST_F(DemoOnServerTest, DatabasesThatAreInUseAreSix) {
+    run_on_server({"--seconds", "1", "--rows", "10", "--keep"}, 0);
+    const PostgresSession somebody(server_.url(prefix_ + "iam_db"));
+    EXPECT_EQ(run_on_server({"--seconds", "1"}, 6)["code"], "conflict");
+}
+
+/// A kind, and where its databases are.
+using Broken = std::tuple<std::string, std::string>;
+
+class DemoBreakTest : public DemoOnServerTest, public testing::WithParamInterface<Broken> {};
 
 TEST_P(DemoBreakTest, KeepsItsPromises) {
-    const auto broken = run_demo({"break", GetParam()}, 0);
+    const auto& [kind, place] = GetParam();
+    const auto broken =
+        place == "server" ? run_on_server({"break", kind}, 0) : run_demo({"break", kind}, 0);
     EXPECT_EQ(broken["schema"], "instep.demo-break/1");
-    EXPECT_EQ(broken["kind"], GetParam());
+    EXPECT_EQ(broken["kind"], kind);
     EXPECT_EQ(broken["ok"], true);
     EXPECT_EQ(broken["differences"], 0);
     EXPECT_FALSE(broken["story"].empty());
@@ -170,9 +263,12 @@ TEST_P(DemoBreakTest, KeepsItsPromises) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DemoBreakTest,
-                         testing::Values("kill-relay", "duplicate", "poison", "stale-backfill"),
-                         [](const auto& kind) {
-                             std::string name = kind.param;
+                         testing::Combine(testing::Values("kill-relay", "duplicate", "poison",
+                                                          "stale-backfill"),
+                                          testing::Values("files", "server")),
+                         [](const auto& broken) {
+                             std::string name =
+                                 std::get<0>(broken.param) + "_" + std::get<1>(broken.param);
                              std::erase(name, '-');
                              return name;
                          });

@@ -1,5 +1,6 @@
 // The guides do what they say: their files are written, their commands run in one shell, and
 // every output compared with what the page shows.
+#include "tests/support/postgres_server.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -70,6 +71,25 @@ std::string replaced(std::string text, std::string_view what, std::string_view w
 
 class GuideTest : public testing::Test {
 protected:
+    void given_environment(const std::vector<std::pair<std::string, std::string>>& variables) {
+        environment_.insert(environment_.end(), variables.begin(), variables.end());
+    }
+
+    void expect_to_happen(const std::string& page) {
+        const Guide guide = read_guide(INSTEP_SOURCE_DIR "/docs/guide/" + page);
+        ASSERT_GT(guide.steps.size(), 20U);
+        for (const auto& [name, text] : guide.files) {
+            std::ofstream(folder_.file(name)) << text;
+        }
+        const std::vector<std::string> outputs = run(guide);
+        ASSERT_EQ(outputs.size(), guide.steps.size()) << testing::PrintToString(outputs);
+        for (std::size_t i = 0; i < outputs.size(); ++i) {
+            EXPECT_EQ(without_holders(outputs[i]), without_holders(guide.steps[i].shown))
+                << guide.steps[i].command;
+        }
+    }
+
+private:
     /// What each command printed. A shell of its own ends what runs in the background.
     std::vector<std::string> run(const Guide& guide) {
         std::string script = "exec 2>&1; set -m; trap 'kill $(jobs -p) 2> /dev/null' EXIT\n";
@@ -80,8 +100,8 @@ protected:
         shell.arguments = {"-c", script};
         shell.directory = folder_.path().string();
         const std::string programs = std::filesystem::path(INSTEP_PROGRAM).parent_path().string();
-        shell.environment = {{"PATH", fmt::format("{}:{}", programs, std::getenv("PATH"))},
-                             {"LC_ALL", "C"}};
+        shell.environment = environment_;
+        shell.environment.emplace_back("PATH", fmt::format("{}:{}", programs, std::getenv("PATH")));
         std::string out = run_process("/bin/bash", shell).out;
         out = replaced(std::move(out), folder_.path().string(), kShownFolder);
         std::vector<std::string> outputs;
@@ -95,20 +115,18 @@ protected:
     }
 
     TempDir folder_;
+    std::vector<std::pair<std::string, std::string>> environment_{{"LC_ALL", "C.UTF-8"}};
 };
 
-TEST_F(GuideTest, YourOwnDatabaseShowsWhatHappens) {
-    const Guide guide = read_guide(INSTEP_SOURCE_DIR "/docs/guide/your-own-database.md");
-    ASSERT_GT(guide.steps.size(), 20U);
-    for (const auto& [name, text] : guide.files) {
-        std::ofstream(folder_.file(name)) << text;
-    }
-    const std::vector<std::string> outputs = run(guide);
-    ASSERT_EQ(outputs.size(), guide.steps.size());
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-        EXPECT_EQ(without_holders(outputs[i]), without_holders(guide.steps[i].shown))
-            << guide.steps[i].command;
-    }
+TEST_F(GuideTest, YourOwnDatabaseShowsWhatHappens) { expect_to_happen("your-own-database.md"); }
+
+TEST_F(GuideTest, YourOwnPostgresqlShowsWhatHappens) {
+    const PostgresServer server;
+    given_environment({{"PGHOST", "127.0.0.1"},
+                       {"PGPORT", fmt::format("{}", server.port())},
+                       {"PGUSER", "tester"},
+                       {"PSQLRC", "/dev/null"}});
+    expect_to_happen("your-own-postgresql.md");
 }
 
 }  // namespace

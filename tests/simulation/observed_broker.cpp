@@ -12,7 +12,22 @@ public:
     ObservedSubscriber(std::unique_ptr<Subscriber> inner, SubscriptionWatch& watch)
         : inner_(std::move(inner)), watch_(watch) {}
 
-    Result<std::vector<Assignment>> assignments() override { return inner_->assignments(); }
+    /// Positions end with their assignment.
+    Result<std::vector<Assignment>> assignments() override {
+        auto assignments = inner_->assignments();
+        if (assignments) {
+            std::map<std::uint32_t, std::uint64_t> epochs;
+            for (const Assignment& assignment : *assignments) {
+                epochs[assignment.partition] = assignment.epoch;
+            }
+            std::erase_if(open_, [&](const auto& open) {
+                const std::uint32_t partition = open.first.first;
+                return !epochs.contains(partition) || epochs[partition] != epochs_[partition];
+            });
+            epochs_ = std::move(epochs);
+        }
+        return assignments;
+    }
 
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
         auto deliveries = inner_->receive(events_max, bytes_max);
@@ -36,7 +51,10 @@ public:
     }
 
     Result<void> seek(std::uint32_t partition, Position position) override {
-        return inner_->seek(partition, position);
+        INSTEP_TRY(inner_->seek(partition, position));
+        open_.erase(open_.upper_bound({partition, position}),
+                    open_.lower_bound({partition + 1, 0}));
+        return {};
     }
 
     void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
@@ -49,6 +67,7 @@ private:
 
     /// Delivered, not yet acknowledged.
     std::map<std::pair<std::uint32_t, Position>, Event> open_;
+    std::map<std::uint32_t, std::uint64_t> epochs_;
 };
 
 }  // namespace

@@ -50,13 +50,34 @@ Faults draw_faults(Draw& draw) {
     faults.redelivered = draw.fault(0.15);
     faults.fewer = draw.fault(0.5);
     faults.stale_delivery = draw.chance(0.5) ? 1.0 : 0.0;
+    faults.cut_off = draw.fault(0.06);
+    faults.unroutable = draw.fault(0.1);
     faults.handler_failure = draw.fault(0.1);
     return faults;
 }
 
+/// What a kind of broker has no choice about.
+void fit_to_broker(Options& options) {
+    switch (options.broker) {
+        case BrokerKind::kEmbedded:
+            return;
+        case BrokerKind::kRedis:
+            break;
+        case BrokerKind::kAmqp:
+            options.fences_publishers = false;
+            options.remembers_last_version = false;
+            break;
+        case BrokerKind::kKafka:
+            options.fences_publishers = false;
+            options.faults.stale_delivery = 1.0;
+            break;
+    }
+    options.real_broker = false;
+}
+
 }  // namespace
 
-Options draw_options(Random& random) {
+Options draw_options(Random& random, std::optional<BrokerKind> broker) {
     Draw draw(random);
     Options options;
     options.writers = draw.between(1, 2);
@@ -81,7 +102,9 @@ Options draw_options(Random& random) {
     options.member_timeout = draw.millis(1000, 4000);
     options.parked_delay = draw.millis(1, 200);
     options.clock_drift = draw.chance(0.5) ? std::chrono::milliseconds{0} : draw.millis(1, 50);
-    options.embedded_broker = draw.chance(0.25);
+    options.broker = kBrokerKinds[draw.between(0, kBrokerKinds.size() - 1)];
+    options.broker = broker.value_or(options.broker);
+    options.real_broker = draw.chance(0.4);
     options.fences_publishers = draw.chance(0.7);
     options.remembers_last_version = draw.chance(0.7);
     options.visibility_delay =
@@ -90,6 +113,7 @@ Options draw_options(Random& random) {
     options.step_max = std::chrono::microseconds{draw.between(500, 10'000)};
     options.operations_every = draw.millis(300, 4000);
     options.faults = draw_faults(draw);
+    fit_to_broker(options);
     return options;
 }
 
@@ -108,20 +132,22 @@ std::string to_string(const Options& options) {
         options.digest_rows, options.digests_max, options.lease.count(),
         options.member_timeout.count(), options.parked_delay.count(), options.clock_drift.count());
     text += fmt::format(
-        "broker={} fences_publishers={} remembers_last_version={} visibility_delay={}ms "
+        "broker={}{} fences_publishers={} remembers_last_version={} visibility_delay={}ms "
         "faulty_for={}s step_max={}us operations_every={}ms ",
-        options.embedded_broker ? "embedded" : "simulated", options.fences_publishers,
-        options.remembers_last_version, options.visibility_delay.count(),
+        to_string(options.broker), options.real_broker ? "" : " (simulated)",
+        options.fences_publishers, options.remembers_last_version, options.visibility_delay.count(),
         options.faulty_for.count(), options.step_max.count(), options.operations_every.count());
     return text + fmt::format(
                       "crash={:.4f} pause={:.4f} busy={:.4f} unavailable={:.4f} "
                       "commit_unknown={:.4f} broker_unavailable={:.4f} refused={:.4f} "
                       "confirm_lost={:.4f} acknowledge_lost={:.4f} redelivered={:.4f} fewer={:.4f} "
-                      "stale_delivery={} handler_failure={:.4f}",
+                      "stale_delivery={} cut_off={:.4f} unroutable={:.4f} "
+                      "handler_failure={:.4f}",
                       faults.crash, faults.pause, faults.busy, faults.unavailable,
                       faults.commit_unknown, faults.broker_unavailable, faults.refused,
                       faults.confirm_lost, faults.acknowledge_lost, faults.redelivered,
-                      faults.fewer, faults.stale_delivery, faults.handler_failure);
+                      faults.fewer, faults.stale_delivery, faults.cut_off, faults.unroutable,
+                      faults.handler_failure);
 }
 
 }  // namespace instep::simulation

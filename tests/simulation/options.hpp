@@ -3,9 +3,11 @@
 #pragma once
 
 #include "instep/base/random.hpp"
+#include "tests/simulation/broker_kind.hpp"
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace instep::simulation {
@@ -35,12 +37,18 @@ struct Faults {
     double confirm_lost = 0;
     double acknowledge_lost = 0;
 
+    /// An event that reaches no queue; only where there are queues.
+    double unroutable = 0;
+
     /// Deliveries begin again behind the acknowledged position.
     double redelivered = 0;
     double fewer = 0;
 
     /// A former holder of a partition still gets its events.
     double stale_delivery = 0;
+
+    /// The broker takes a member for dead that is not.
+    double cut_off = 0;
 
     // Handlers of the consumer that counts effects.
     double handler_failure = 0;
@@ -74,8 +82,10 @@ struct Options {
     std::chrono::milliseconds parked_delay{50};
     std::chrono::milliseconds clock_drift{0};
 
-    /// The real broker over a simulated database; otherwise a simulated broker.
-    bool embedded_broker = false;
+    BrokerKind broker = BrokerKind::kEmbedded;
+
+    /// The embedded broker itself over a simulated database; otherwise a simulated broker.
+    bool real_broker = false;
     bool fences_publishers = true;
     bool remembers_last_version = true;
     std::chrono::milliseconds visibility_delay{0};
@@ -90,7 +100,8 @@ struct Options {
     Faults faults;
 };
 
-Options draw_options(Random& random);
+/// `broker` takes the place of the kind that would be drawn; everything else is the same.
+Options draw_options(Random& random, std::optional<BrokerKind> broker);
 
 /// On one line, defaults included.
 std::string to_string(const Options& options);

@@ -290,8 +290,8 @@ std::vector<PlantedBug> replica_bugs() {
          .meaning = "an older row brings a deleted key back",
          .role = Role::kReplica,
          .edits = {{.where = "NOT EXISTS (SELECT 1 FROM instep_tombstone",
-                    .part = "instep_tombstone WHERE ",
-                    .replacement = "instep_tombstone WHERE 0 AND "}}},
+                    .part = "instep_tombstone d WHERE ",
+                    .replacement = "instep_tombstone d WHERE 0 AND "}}},
         {.name = "strays_ignore_newer_rows",
          .meaning = "a chunk removes rows that are newer than itself",
          .role = Role::kReplica,
@@ -299,7 +299,7 @@ std::vector<PlantedBug> replica_bugs() {
                     .part = "instep_version < $",
                     .replacement = "instep_version <> $",
                     .only_chunks = true},
-                   {.where = "AND instep_version < $",
+                   {.where = ".instep_version < $",
                     .part = "instep_version < $",
                     .replacement = "instep_version <> $",
                     .only_chunks = true}}},
@@ -364,6 +364,7 @@ std::span<const PlantedBug> planted_bugs() {
         std::vector<PlantedBug> all = relay_bugs();
         std::ranges::move(replica_bugs(), std::back_inserter(all));
         std::ranges::move(consumer_bugs(), std::back_inserter(all));
+        std::ranges::move(broker_bugs(), std::back_inserter(all));
         return all;
     }();
     return bugs;

@@ -6,18 +6,28 @@
 #include "instep/consumer/handler.hpp"
 #include "instep/db/database.hpp"
 #include "instep/log/reader.hpp"
+#include "tests/simulation/broker_kind.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 namespace instep::simulation {
 
-/// What a process is there for.
-enum class Role : std::uint8_t { kWriter, kRelay, kRequests, kReplica, kEffects, kOperator };
+/// What a process is there for; the broker is none of them.
+enum class Role : std::uint8_t {
+    kWriter,
+    kRelay,
+    kRequests,
+    kReplica,
+    kEffects,
+    kOperator,
+    kBroker,
+};
 
 /// A change to statements of a process that hold the text `where`.
 struct SqlEdit {
@@ -57,9 +67,16 @@ struct PlantedBug {
 
     /// The operator trims what a broker may still redeliver.
     bool trims_too_early = false;
+
+    /// What is wrong with the broker, and which kind has it; a run with the bug has this kind.
+    BrokerBug broker_bug = BrokerBug::kNone;
+    std::optional<BrokerKind> broker{};
 };
 
 std::span<const PlantedBug> planted_bugs();
+
+/// Those of the brokers alone.
+std::vector<PlantedBug> broker_bugs();
 
 /// nullptr if there is none of this name.
 const PlantedBug* find_planted_bug(std::string_view name);

@@ -9,35 +9,36 @@
 namespace instep::simulation {
 namespace {
 
-constexpr std::uint64_t kSeedsAPart = 500;
+constexpr std::uint64_t kSeedsABroker = 500;
 
 /// Bugs that need a rare coincidence are still met by fewer schedules than this.
 constexpr std::uint64_t kSeedsToCatchABug = 400;
 
-class Schedules : public testing::TestWithParam<std::uint64_t> {};
+class Schedules : public testing::TestWithParam<BrokerKind> {};
 
 TEST_P(Schedules, KeepEveryRuleAndConverge) {
-    const std::uint64_t from = 1 + GetParam() * kSeedsAPart;
-    for (std::uint64_t seed = from; seed < from + kSeedsAPart; ++seed) {
-        const RunResult result = run_seed(seed, nullptr);
-        ASSERT_EQ(result.finding, "") << describe_failure(result, nullptr);
+    const std::uint64_t from = 1 + static_cast<std::uint64_t>(GetParam()) * kSeedsABroker;
+    for (std::uint64_t seed = from; seed < from + kSeedsABroker; ++seed) {
+        const RunResult result = run({.seed = seed, .broker = GetParam()});
+        ASSERT_EQ(result.finding, "") << describe_failure(result);
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Simulation, Schedules, testing::Range<std::uint64_t>(0, 4));
+INSTANTIATE_TEST_SUITE_P(Simulation, Schedules, testing::ValuesIn(kBrokerKinds),
+                         [](const auto& tested) { return std::string(to_string(tested.param)); });
 
 TEST(SimulationTest, TheSameSeedGivesTheSameRun) {
     for (std::uint64_t seed = 1; seed <= 50; ++seed) {
-        const RunResult first = run_seed(seed, nullptr);
-        const RunResult second = run_seed(seed, nullptr);
+        const RunResult first = run({.seed = seed});
+        const RunResult second = run({.seed = seed});
         ASSERT_EQ(first.trace_hash, second.trace_hash) << "seed " << seed;
         ASSERT_GT(first.events, 100U) << "seed " << seed;
     }
 }
 
 TEST(SimulationTest, TracingChangesNothing) {
-    EXPECT_EQ(run_seed(1, nullptr, TraceText::kLast).trace_hash,
-              run_seed(1, nullptr, TraceText::kNone).trace_hash);
+    EXPECT_EQ(run({.seed = 1}, TraceText::kLast).trace_hash,
+              run({.seed = 1}, TraceText::kNone).trace_hash);
 }
 
 class PlantedBugs : public testing::TestWithParam<std::string> {};
@@ -47,12 +48,12 @@ TEST_P(PlantedBugs, AreCaughtBySeedsThatPassWithoutThem) {
     ASSERT_NE(bug, nullptr);
     RunResult caught;
     for (std::uint64_t seed = 1; seed <= kSeedsToCatchABug && caught.finding.empty(); ++seed) {
-        caught = run_seed(seed, bug);
+        caught = run({.seed = seed, .bug = bug});
     }
     ASSERT_NE(caught.finding, "") << "not caught by " << kSeedsToCatchABug
                                   << " seeds: " << bug->meaning;
-    const RunResult without = run_seed(caught.seed, nullptr);
-    EXPECT_EQ(without.finding, "") << describe_failure(without, nullptr);
+    const RunResult without = run({.seed = caught.scenario.seed, .broker = bug->broker});
+    EXPECT_EQ(without.finding, "") << describe_failure(without);
 }
 
 std::vector<std::string> names_of_bugs() {

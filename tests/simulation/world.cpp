@@ -103,20 +103,20 @@ private:
 
 class World {
 public:
-    World(std::uint64_t seed, const PlantedBug* bug, Trace& trace)
-        : random_(seed),
+    World(const Scenario& scenario, Trace& trace)
+        : random_(scenario.seed),
           scheduler_(random_, clock_, trace),
           chaos_(scheduler_, random_),
           log_sink_(trace),
           logger_(log_sink_, clock_,
                   {.level = trace.keeps_text() ? LogLevel::kDebug : LogLevel::kError}),
-          environment_{.options = draw_options(random_),
+          environment_{.options = draw_options(random_, broker_of(scenario)),
                        .scheduler = scheduler_,
                        .chaos = chaos_,
                        .random = random_,
                        .logger = logger_,
                        .findings = findings_,
-                       .bug = bug},
+                       .bug = scenario.bug},
           course_(environment_, [this] { spawn_processes(); }) {
         scheduler_.set_step_max(environment_.options.step_max);
         environment_.transactions_left =
@@ -157,6 +157,10 @@ public:
     [[nodiscard]] const Options& options() const { return environment_.options; }
 
 private:
+    static std::optional<BrokerKind> broker_of(const Scenario& scenario) {
+        return scenario.broker || scenario.bug == nullptr ? scenario.broker : scenario.bug->broker;
+    }
+
     /// Two databases made from one image are two lives.
     void set_incarnation(SimDatabase& database) {
         const auto incarnation = static_cast<std::int64_t>(random_.next());
@@ -212,16 +216,19 @@ private:
 
     void make_broker() {
         const Options& options = environment_.options;
-        if (options.embedded_broker) {
+        if (options.real_broker) {
             environment_.broker_database =
                 std::make_unique<SimDatabase>("broker.db", broker_image(), chaos_);
             environment_.broker_database->on_commit([this] { read_embedded_messages(); });
             return;
         }
-        environment_.sim_broker = std::make_unique<SimBroker>(
+        environment_.sim_broker = make_sim_broker(
+            options.broker,
             SimBrokerOptions{.fences_publishers = options.fences_publishers,
                              .remembers_last_version = options.remembers_last_version,
-                             .visibility_delay = options.visibility_delay},
+                             .visibility_delay = options.visibility_delay,
+                             .bug = environment_.bug == nullptr ? BrokerBug::kNone
+                                                                : environment_.bug->broker_bug},
             chaos_);
         environment_.sim_broker->on_published(
             [this](std::string_view topic, std::uint32_t partition, std::uint32_t partitions,
@@ -354,12 +361,12 @@ private:
 
 }  // namespace
 
-RunResult run_seed(std::uint64_t seed, const PlantedBug* bug, TraceText text) {
+RunResult run(const Scenario& scenario, TraceText text) {
     Trace trace(text);
     RunResult result;
-    result.seed = seed;
+    result.scenario = scenario;
     {
-        World world(seed, bug, trace);
+        World world(scenario, trace);
         world.run();
         result.finding = world.findings().first();
         result.options = to_string(world.options());
@@ -370,13 +377,16 @@ RunResult run_seed(std::uint64_t seed, const PlantedBug* bug, TraceText text) {
     return result;
 }
 
-std::string describe_failure(const RunResult& result, const PlantedBug* bug) {
-    const RunResult again = run_seed(result.seed, bug, TraceText::kLast);
+std::string describe_failure(const RunResult& result) {
+    const Scenario& scenario = result.scenario;
+    const RunResult again = run(scenario, TraceText::kLast);
     return fmt::format(
         "seed {}: {}\noptions: {}\nthe last events:\n{}\nto repeat: ./dev sim --seed {} "
-        "--trace{}\n",
-        result.seed, result.finding, result.options, fmt::join(again.last_lines, "\n"), result.seed,
-        bug == nullptr ? "" : fmt::format(" --bug {}", bug->name));
+        "--trace{}{}\n",
+        scenario.seed, result.finding, result.options, fmt::join(again.last_lines, "\n"),
+        scenario.seed,
+        scenario.broker ? fmt::format(" --broker {}", to_string(*scenario.broker)) : "",
+        scenario.bug == nullptr ? "" : fmt::format(" --bug {}", scenario.bug->name));
 }
 
 }  // namespace instep::simulation

@@ -5,13 +5,25 @@
 #include "tests/simulation/trace.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace instep::simulation {
 
-struct RunResult {
+/// What is to be run.
+struct Scenario {
     std::uint64_t seed = 0;
+
+    /// May be null.
+    const PlantedBug* bug = nullptr;
+
+    /// Instead of the broker that the seed or the bug decides on.
+    std::optional<BrokerKind> broker{};
+};
+
+struct RunResult {
+    Scenario scenario;
 
     /// Empty if the run found nothing wrong.
     std::string finding;
@@ -21,10 +33,9 @@ struct RunResult {
     std::vector<std::string> last_lines;
 };
 
-/// Runs one seed. `bug` may be null.
-RunResult run_seed(std::uint64_t seed, const PlantedBug* bug, TraceText text = TraceText::kNone);
+RunResult run(const Scenario& scenario, TraceText text = TraceText::kNone);
 
-/// Runs the seed of `result` again and tells what a person needs to see and repeat it.
-std::string describe_failure(const RunResult& result, const PlantedBug* bug);
+/// Runs the scenario of `result` again and tells what a person needs to see and repeat it.
+std::string describe_failure(const RunResult& result);
 
 }  // namespace instep::simulation

@@ -95,6 +95,18 @@ Process::~Process() {
 
 void Process::signal(int number) const { ::kill(pid_, number); }
 
+bool Process::stop(std::chrono::milliseconds deadline) const {
+    signal(SIGSTOP);
+    return eventually(
+        [this] {
+            siginfo_t news{};
+            return ::waitid(P_PID, static_cast<id_t>(pid_), &news, WSTOPPED | WNOHANG | WNOWAIT) ==
+                       0 &&
+                   news.si_pid == pid_;
+        },
+        deadline);
+}
+
 bool Process::prints(std::string_view text, std::chrono::milliseconds deadline) const {
     return eventually([&] { return out_.text().find(text) != std::string::npos; }, deadline);
 }

@@ -12,13 +12,13 @@
 namespace instep::test {
 
 struct ProcessOptions {
-    std::vector<std::string> arguments;
+    std::vector<std::string> arguments{};
 
     /// Set over what this process has.
-    std::vector<std::pair<std::string, std::string>> environment;
+    std::vector<std::pair<std::string, std::string>> environment{};
 
     /// The child's working folder; empty: this process's.
-    std::string directory;
+    std::string directory{};
 };
 
 /// How a child ended and all that it printed.
@@ -45,7 +45,14 @@ public:
 
     void signal(int number) const;
 
+    /// Stops it by SIGSTOP. True once all of it stands still: a signal that is sent while a thread
+    /// still runs may be taken before the stop. False at the deadline.
+    [[nodiscard]] bool stop(std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+
     [[nodiscard]] pid_t id() const { return pid_; }
+
+    /// What it has printed to stdout so far.
+    [[nodiscard]] std::string output() const { return out_.text(); }
 
     /// True once it is gone, by itself or by a signal.
     bool has_ended();
@@ -55,6 +62,9 @@ public:
                               std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
     [[nodiscard]] bool complains(
         std::string_view text, std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+
+    /// What it has printed to stderr until now.
+    [[nodiscard]] std::string complaints() const { return err_.text(); }
 
     /// Waits for its end; kills it at the deadline.
     Finished wait(std::chrono::milliseconds deadline = std::chrono::seconds(30));

@@ -1,8 +1,10 @@
 #include "tests/support/sync_system.hpp"
 
 #include "instep/broker/embedded/broker.hpp"
+#include "instep/db/postgres/database.hpp"
 #include "instep/db/schema.hpp"
 #include "instep/db/sqlite/database.hpp"
+#include "instep/wal/wal_capture.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -62,7 +64,10 @@ void run_sql(Connection& connection, std::string_view statements) {
 }
 
 SyncSystem::SyncSystem(Options options) : options_(options) {
-    owner_database = must(open_sqlite(dir.file("iam.db"), clock));
+    owner_database = make_database(options_.owner, "iam");
+    if (options_.owner == Home::kPostgres) {
+        options_.wal.url = servers.front()->url();
+    }
     owner = must(owner_database->connect());
     must(migrate(*owner, service_migrations(owner->dialect())));
     broker_database = must(open_sqlite(dir.file("broker.db"), clock));
@@ -82,6 +87,19 @@ SyncSystem::SyncSystem(Options options) : options_(options) {
         must(Consumer::create(*owner_database, *broker, *requests, random, logger, consumer));
 }
 
+std::unique_ptr<Database> SyncSystem::make_database(const std::string& name) {
+    return make_database(options_.replicas, name);
+}
+
+std::unique_ptr<Database> SyncSystem::make_database(Home home, const std::string& name) {
+    if (home == Home::kSqlite) {
+        return must(open_sqlite(dir.file(name + ".db"), clock));
+    }
+    servers.push_back(std::make_unique<PostgresDatabase>(
+        options_.server == nullptr ? PostgresServer::shared() : *options_.server));
+    return must(open_postgres(servers.back()->url(), clock));
+}
+
 void SyncSystem::restart_relay() {
     relays.clear();
     scans.clear();
@@ -93,6 +111,12 @@ void SyncSystem::restart_relay() {
         relay.owner = "iam-1";
         relay.partition = partition;
         relay.batch_events_max = options_.batch_events_max;
+        for (const std::string& entity : options_.scan.transactions) {
+            relay.transactions.push_back("iam." + entity);
+        }
+        if (options_.owner == Home::kPostgres) {
+            relay.open_reader = wal_reader(*owner_database, options_.wal, system_clock_, logger);
+        }
         relays.push_back(
             must(Relay::create(*owner_database, *broker, scans.back().get(), logger, relay)));
     }
@@ -101,16 +125,26 @@ void SyncSystem::restart_relay() {
 void SyncSystem::owner_sql(std::string_view statements) { run_sql(*owner, statements); }
 
 void SyncSystem::publish(const std::vector<PublishEntry>& entries) {
+    entries_ = entries;
+    if (options_.capture == CaptureBy::kWal) {
+        must(apply_wal_capture(*owner, {"iam", options_.wal.url, entries_}, system_clock_));
+        return;
+    }
     auto transaction = must(Transaction::begin(*owner, TransactionMode::kWrite));
-    must(apply_capture(transaction, "iam", entries));
+    must(apply_trigger_capture(transaction, "iam", entries));
     must(transaction.commit());
+}
+
+void SyncSystem::capture_by(CaptureBy capture) {
+    options_.capture = capture;
+    publish(std::vector(entries_));
 }
 
 ReplicaSide& SyncSystem::add_replica(std::string service, std::string entity, std::string table,
                                      std::vector<std::pair<std::string, std::string>> columns) {
     auto side = std::make_unique<ReplicaSide>();
     side->definition = {service, "iam." + entity, table, std::move(columns)};
-    side->database = must(open_sqlite(dir.file(service + ".db"), clock));
+    side->database = make_database(options_.replicas, service);
     side->sql = must(side->database->connect());
     must(migrate(*side->sql, service_migrations(side->sql->dialect())));
     side->handler = std::make_unique<ReplicaHandler>(side->definition, random, logger);
@@ -134,8 +168,8 @@ void SyncSystem::restart_consumer(ReplicaSide& side) {
     consumer.start_at = StartAt::kLatest;
     consumer.batch_events_max = options_.batch_events_max;
     side.consumer.reset();
-    side.consumer = must(
-        Consumer::create(*side.database, *broker, *side.handler, random, logger, consumer));
+    side.consumer =
+        must(Consumer::create(*side.database, *broker, *side.handler, random, logger, consumer));
 }
 
 std::uint64_t SyncSystem::step() {

@@ -10,8 +10,10 @@
 #include "instep/replica/scan.hpp"
 #include "instep/replica/verification.hpp"
 #include "instep/telemetry/logger.hpp"
+#include "instep/wal/wal_reader.hpp"
 #include "tests/support/log_lines.hpp"
 #include "tests/support/manual_clock.hpp"
+#include "tests/support/postgres_database.hpp"
 #include "tests/support/temp_dir.hpp"
 
 #include <memory>
@@ -31,14 +33,28 @@ struct ReplicaSide {
     std::unique_ptr<Relay> relay;
 };
 
-/// An owner "iam", an embedded broker and any number of replicas, all on SQLite files, moved
-/// by hand: nothing happens but in settle() and step().
+/// Where a service of a SyncSystem keeps its data.
+enum class Home : std::uint8_t { kSqlite, kPostgres };
+
+/// An owner "iam", a broker embedded in an SQLite file and any number of replicas, moved by
+/// hand: nothing happens but in settle() and step().
 class SyncSystem {
 public:
     struct Options {
+        Home owner = Home::kSqlite;
+        Home replicas = Home::kSqlite;
         std::uint32_t partitions = 1;
+
+        /// `scan.transactions` are relayed as whole transactions too.
         ScanOptions scan{};
         std::uint32_t batch_events_max = 1000;
+
+        /// Who captures, and how the relay reads then; for an owner on PostgreSQL.
+        CaptureBy capture = CaptureBy::kTriggers;
+        WalReaderOptions wal{};
+
+        /// For homes on PostgreSQL; null: the shared one. It outlives the system.
+        PostgresServer* server = nullptr;
     };
     explicit SyncSystem(Options options);
     SyncSystem() : SyncSystem(Options{}) {}
@@ -49,9 +65,15 @@ public:
     /// Brings exactly these entries into force.
     void publish(const std::vector<PublishEntry>& entries);
 
+    /// The same entries, captured so from now on.
+    void capture_by(CaptureBy capture);
+
     /// A replica of iam.`entity`, subscribed and asked to be filled.
     ReplicaSide& add_replica(std::string service, std::string entity, std::string table,
                              std::vector<std::pair<std::string, std::string>> columns = {});
+
+    /// An empty database where replicas are at home.
+    std::unique_ptr<Database> make_database(const std::string& name);
 
     /// Makes the consumer or the relay of the owner anew, as after a crash.
     void restart_consumer(ReplicaSide& side);
@@ -72,6 +94,9 @@ public:
     LogLines log_lines;
     Logger logger{log_lines, clock, {LogLevel::kDebug, LogFormat::kText}};
     TempDir dir;
+
+    /// Declared before those that are connected to them.
+    std::vector<std::unique_ptr<PostgresDatabase>> servers;
     std::unique_ptr<Database> owner_database;
     std::unique_ptr<Connection> owner;
     std::unique_ptr<Database> broker_database;
@@ -84,7 +109,13 @@ public:
     std::vector<Error> errors;
 
 private:
-    const Options options_;
+    std::unique_ptr<Database> make_database(Home home, const std::string& name);
+
+    Options options_;
+    std::vector<PublishEntry> entries_;
+
+    /// For waits for a server, which do not stand still.
+    SystemClock system_clock_;
 };
 
 /// The rows of a query, one text a row, values separated by '|'.

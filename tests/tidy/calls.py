@@ -36,13 +36,16 @@ def ownership(repository):
 
 
 def catch_all(repository):
-    """What user code throws is caught in one place, where the consumer calls its handler."""
-    handler_calls = 1
+    """What user code throws is caught where it is called: by the consumer and by the bus."""
+    calls = {"src/consumer": 1, "src/bus": 1}
     for file in repository.cpp():
         for line, _ in file.find(r"\bcatch\s*\(\s*\.\.\.\s*\)"):
             if file.path.endswith("/main.cpp"):
                 continue
-            if file.path.startswith("src/consumer/") and handler_calls:
-                handler_calls = 0
+            folder = file.path.rpartition("/")[0]
+            if calls.get(folder):
+                calls[folder] = 0
                 continue
-            yield Finding(file.path, line, "catch (...) outside the handler call and main()")
+            yield Finding(
+                file.path, line, "catch (...) outside the calls of handlers, listeners and main()"
+            )

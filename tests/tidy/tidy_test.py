@@ -170,8 +170,9 @@ class Calls(TidyTest):
         )
         self.then("ownership", "src/log/x.cpp:1", "src/log/x.cpp:2")
 
-    def test_what_a_handler_throws_is_caught_in_one_place(self):
+    def test_what_a_handler_or_a_listener_throws_is_caught_in_one_place(self):
         text = "try { f(); } catch (...) {}\n"
+        self.given("src/bus/a.cpp", text)
         self.given("src/consumer/a.cpp", text)
         self.given("src/consumer/b.cpp", text)
         self.given("src/log/x.cpp", text)

@@ -5,6 +5,11 @@
 // and parking rest on the versions and inboxes above this port, not on a broker's options.
 #pragma once
 
+#include "instep/base/error.hpp"
+#include "instep/broker/features.hpp"
+#include "instep/broker/position.hpp"
+#include "instep/event/event.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,31 +21,7 @@
 #include <string_view>
 #include <vector>
 
-#include "instep/base/error.hpp"
-#include "instep/event/event.hpp"
-
 namespace instep {
-
-/// What a backend can promise. Conformance suites and `instep check` read it.
-struct BrokerFeatures {
-    /// Refuses a publisher that a newer one has replaced.
-    bool fences_publishers = false;
-
-    /// Can tell the last version published to a partition.
-    bool remembers_last_version = false;
-
-    /// Positions are numbers that stay valid for ever and may be read again.
-    bool stable_positions = false;
-
-    /// Keeps acknowledged events for a time, so that a subscription can start in the past.
-    bool replays = false;
-
-    /// Largest event in bytes, attributes included.
-    std::size_t event_bytes_max = 0;
-};
-
-/// Where an event stands in its partition; rises, may have gaps.
-using Position = std::uint64_t;
 
 /// Events of one partition in publishing order.
 struct PublishBatch {
@@ -120,7 +101,8 @@ public:
     virtual Result<std::vector<Assignment>> assignments() = 0;
 
     /// The next events of the partitions held, in order within each; empty when there are
-    /// none. At most `events_max` and, beyond the first event, `bytes_max`.
+    /// none. At most `events_max` and, beyond the first event, `bytes_max`. A backend may hold
+    /// back while 1000 events of a partition or more are delivered and not acknowledged.
     virtual Result<std::vector<Delivery>> receive(std::size_t events_max,
                                                   std::size_t bytes_max) = 0;
 
@@ -131,6 +113,16 @@ public:
     /// Delivers the partition again from behind `position`, which must be one that was
     /// delivered or acknowledged. Errors: kFenced; kUnavailable.
     virtual Result<void> seek(std::uint32_t partition, Position position) = 0;
+
+    /// Takes the subscription itself back in a partition that is held and of which nothing is
+    /// delivered and unacknowledged: what stands behind `position` is unacknowledged again, for
+    /// whoever holds the partition, and kept from trim().
+    ///
+    /// Errors: kNotFound if some of it has been deleted; kInvalidArgument for a position that was
+    /// never acknowledged; kFenced; kUnavailable; kUnsupported where the backend cannot.
+    virtual Result<void> rewind(std::uint32_t /*partition*/, Position /*position*/) {
+        return fail(ErrorCode::kUnsupported, "this broker keeps no past events");
+    }
 
     /// Returns when there may be something to receive, after `patience`, or on stop.
     virtual void wait(std::stop_token stop, std::chrono::milliseconds patience) = 0;
@@ -156,21 +148,6 @@ struct SubscribeOptions {
     std::chrono::milliseconds member_timeout{10'000};
 };
 
-/// How far a subscription has got in one partition.
-struct SubscriptionLag {
-    std::string subscription;
-    std::string topic;
-    std::uint32_t partition = 0;
-    Position acknowledged = 0;
-    Position newest = 0;
-
-    /// Events published and not acknowledged.
-    std::uint64_t events = 0;
-
-    /// When the oldest of them was appended; nothing without lag.
-    std::optional<Timestamp> oldest;
-};
-
 /// A connection to one broker. Safe to call from any thread; must outlive what it makes.
 class Broker {
 public:
@@ -190,9 +167,20 @@ public:
     /// All subscriptions of the topic, or of all topics when `topic` is empty.
     virtual Result<std::vector<SubscriptionLag>> lag(std::string_view topic) = 0;
 
+    /// What the topic's partitions hold; empty if there is no such topic. Errors: kUnavailable;
+    /// kUnsupported where Subscriber::rewind() cannot either.
+    virtual Result<std::vector<KeptEvents>> kept(std::string_view /*topic*/) {
+        return fail(ErrorCode::kUnsupported, "this broker keeps no past events");
+    }
+
     /// Deletes events that every subscription has acknowledged and that were published
     /// before `before`. Returns how many. A backend that trims by itself returns 0.
     virtual Result<std::uint64_t> trim(Timestamp before) = 0;
+
+    /// Looks at the server for what weakens the promises above or will stop a flow: settings
+    /// of durability, missing rights, alarms, objects with other settings. Changes nothing.
+    /// Errors: kUnavailable, kPermissionDenied if nothing can be looked at.
+    virtual Result<std::vector<BrokerFinding>> examine() { return std::vector<BrokerFinding>{}; }
 };
 
 }  // namespace instep

@@ -1,10 +1,13 @@
-// Compiles publish contracts into row triggers that append user.created, user.updated and
+// Compiles publish contracts into triggers that append user.created, user.updated and
 // user.deleted to the log, in the transaction that changes the row, whoever changes it.
 //
 // The triggers name the allowed columns and no other. Changing a key is a delete of the old
 // key and a create of the new one. An update that touches no published column is no event.
-// What a trigger cannot see: rows that INSERT OR REPLACE removes because of another unique
-// index (SQLite fires no delete trigger for them); preflight() warns, verify finds them.
+//
+// What a trigger cannot see. On SQLite: rows that INSERT OR REPLACE removes because of another
+// unique index (no delete trigger fires for them). On PostgreSQL: changes in sessions with
+// session_replication_role = replica, and TRUNCATE of a single partition. preflight() warns,
+// verify finds what was missed.
 #pragma once
 
 #include "instep/base/error.hpp"
@@ -21,7 +24,7 @@ namespace instep {
 
 class Dialect;
 
-/// One statement that `instep apply` would run, and why.
+/// Statements that `instep apply` would run, and why.
 struct SchemaChange {
     std::string summary;
     std::string sql;
@@ -42,6 +45,12 @@ struct Finding {
     std::string fix;
 };
 
+/// Who takes changes of published tables.
+enum class CaptureBy : std::uint8_t {
+    kTriggers,  ///< Triggers, which append to the log.
+    kWal,       ///< The relay, from PostgreSQL's write-ahead log: no trigger is needed.
+};
+
 /// What has to change so that exactly these entries are captured: triggers to create, to
 /// replace because the contract, the table or the trigger itself changed, and to drop.
 /// Empty when all is in force. Changes nothing.
@@ -49,7 +58,11 @@ struct Finding {
 /// Errors: those of bind_contract(); kConflict when two entries share a table or an entity;
 /// those of Connection.
 Result<std::vector<SchemaChange>> plan_capture(Connection& connection, std::string_view service,
-                                               std::span<const PublishEntry> entries);
+                                               std::span<const PublishEntry> entries,
+                                               CaptureBy by = CaptureBy::kTriggers);
+
+/// Runs the changes in their order. Errors: those of Connection, with the change's summary.
+Result<void> run_changes(Transaction& transaction, std::span<const SchemaChange> changes);
 
 /// Runs plan_capture()'s changes, planned anew within the transaction. Returns how many.
 Result<std::size_t> apply_capture(Transaction& transaction, std::string_view service,

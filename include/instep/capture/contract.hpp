@@ -4,6 +4,7 @@
 
 #include "instep/base/error.hpp"
 #include "instep/db/connection.hpp"
+#include "instep/db/dialect.hpp"
 
 #include <cstdint>
 #include <string>
@@ -35,6 +36,7 @@ struct ContractColumn {
 
     /// As declared at the owner, such as "VARCHAR(50)".
     std::string declared_type;
+    ValueKind kind = ValueKind::kText;
     bool not_null = false;
     bool personal = false;
 
@@ -46,6 +48,9 @@ struct Contract {
     std::string service;
     std::string table;
     std::string entity;
+
+    /// The owner's kind of database, whose types the columns have: "sqlite" or "postgres".
+    std::string dialect;
 
     /// Rises with every change, from 1.
     std::uint32_t version = 1;
@@ -68,7 +73,7 @@ struct Contract {
 /// Errors: kNotFound for an unknown table or column, with the nearest name; kInvalidArgument
 /// for an empty list, a doubled or generated key column, a key that the columns lack, an
 /// entity that is not lower-case letters, digits and `_`; kUnsupported for a key that is not
-/// unique, or that is real or nullable.
+/// unique, or that is real, nullable, or a number with decimals.
 Result<Contract> bind_contract(Connection& connection, std::string_view service,
                                const PublishEntry& entry);
 

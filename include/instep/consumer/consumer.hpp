@@ -4,56 +4,28 @@
 // position acknowledged. Events of one key take effect in order, also under retries: a key
 // whose event fails is parked in the database with everything behind it, and tried again with
 // a growing delay, while all other keys go on. When the target itself is down nothing is
-// parked: the subscription pauses. Nothing is skipped.
+// parked: the subscription pauses. Nothing is skipped unless the options say so, and then it is
+// kept.
 #pragma once
 
 #include "instep/base/error.hpp"
 #include "instep/base/random.hpp"
 #include "instep/broker/broker.hpp"
+#include "instep/consumer/consumer_options.hpp"
+#include "instep/consumer/halt.hpp"
 #include "instep/consumer/handler.hpp"
 #include "instep/db/database.hpp"
-#include "instep/retry/backoff.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace instep {
 
 class Logger;
-
-struct ConsumerOptions {
-    /// Unique among the broker's subscriptions, such as "data-owner.lookup_users".
-    std::string subscription;
-
-    /// What to read, such as "iam.user".
-    std::string topic;
-
-    /// Unique among all processes that may work on the subscription.
-    std::string member;
-
-    /// For a subscription that does not exist yet.
-    StartAt start_at = StartAt::kEarliest;
-
-    /// Events applied in one transaction, 1 to 100,000. Larger: fewer commits, more memory,
-    /// longer waits for other writers of the database.
-    std::uint32_t batch_events_max = 2000;
-
-    /// A batch ends before the event with which its data would pass this many bytes.
-    std::size_t batch_bytes_max = 4U * 1024 * 1024;
-
-    /// Queues that a batch is divided into by key hash, 1 to 1024. A failure is searched for
-    /// in its own lane only.
-    std::uint32_t lanes = 16;
-
-    /// Delay before a parked key is tried again.
-    BackoffPolicy parked_backoff{};
-
-    /// How long a silent member keeps its partitions, 1 to 300 s.
-    std::chrono::milliseconds member_timeout{10'000};
-};
 
 /// A parked key, as an operator sees it.
 struct ParkedKey {
@@ -62,7 +34,19 @@ struct ParkedKey {
     std::uint32_t attempts = 0;
     std::uint64_t events = 0;
     Timestamp parked{};
+
+    /// The last attempt failed then.
+    Timestamp failed{};
+
+    /// Means nothing once it is dead.
     Timestamp next_try{};
+
+    /// Since when it is a dead letter; nothing while it is tried again.
+    std::optional<Timestamp> dead;
+
+    /// This is an event that was set aside by itself (OnFailure::kSkip), and since when; its key
+    /// goes on.
+    std::optional<Timestamp> skipped;
     std::string error_code;
     std::string error_message;
 };
@@ -95,11 +79,14 @@ public:
     /// many events were dealt with (applied, ignored or parked); 0 if there was nothing to do.
     ///
     /// Errors: what stopped the flow, with nothing acknowledged that is not done; call again
-    /// later. kFenced: another member took over a partition.
+    /// later. kFenced: another member took over a partition. A halt is no error.
     Result<std::uint64_t> run_once();
 
     /// Returns when there may be events, after `patience`, when a parked key is due, or on stop.
     void wait(std::stop_token stop, std::chrono::milliseconds patience);
+
+    /// Why the last run_once() took no events; nothing if it took what there was.
+    [[nodiscard]] const std::optional<Halt>& halt() const;
 
 private:
     class Impl;
@@ -107,10 +94,17 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-/// Parked keys of one subscription, or of all when it is empty, longest parked first; at most
-/// `count`. Errors: those of Connection.
+/// Parked keys of one subscription, or of all when it is empty, longest parked first, then skipped
+/// events; at most `count` of each. Errors: those of Connection.
 Result<std::vector<ParkedKey>> list_parked_keys(Connection& connection,
                                                 std::string_view subscription, std::uint32_t count);
+
+/// The newest version that the subscription has dealt with: what its own database remembers of
+/// the log that it reads, for brokers that cannot tell. Nothing before the first event. Errors:
+/// kCorrupt; those of Connection.
+Result<std::optional<LastPublished>> last_taken(Connection& connection,
+                                                std::string_view subscription,
+                                                std::uint32_t partition);
 
 /// Progress of all subscriptions of this database. Errors: those of Connection.
 Result<std::vector<SubscriptionProgress>> list_progress(Connection& connection);

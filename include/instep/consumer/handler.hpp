@@ -5,8 +5,10 @@
 #include "instep/db/connection.hpp"
 #include "instep/event/event.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -49,23 +51,49 @@ public:
     /// and the subscription pauses and tries again.
     virtual Result<ApplyCounts> apply(Transaction& transaction,
                                       std::span<const Event* const> events) = 0;
+
+    /// Told before apply(): how many times the first of its events is tried with this, from 1.
+    virtual void begin_attempt(std::uint32_t /*attempt*/) {}
+
+    /// apply() records a span for each event itself; otherwise the consumer does for each batch.
+    [[nodiscard]] virtual bool records_spans() const { return false; }
+
+    /// How many events took the handler longer than it should; only rises.
+    [[nodiscard]] virtual std::uint64_t slow_events() const { return 0; }
+
+    /// After apply() blamed an event: when its key wants to be tried again; nothing if the
+    /// subscription's back-off is to decide.
+    [[nodiscard]] virtual std::optional<std::chrono::milliseconds> retry_after() const {
+        return std::nullopt;
+    }
 };
 
 /// How a handler function ends.
 struct Verdict {
     /// What the consumer does next.
-    enum class Kind : std::uint8_t { kDone, kRetry, kDiscard };
+    enum class Kind : std::uint8_t { kDone, kRetry, kDiscard, kUnavailable };
 
-    static Verdict done() { return {Kind::kDone, {}}; }
+    static Verdict done() { return {Kind::kDone, {}, {}}; }
 
-    /// Park the key and come back to it later.
-    static Verdict retry(std::string reason) { return {Kind::kRetry, std::move(reason)}; }
+    /// Park the key and come back to it later: by the subscription's back-off, or after a time
+    /// of 1 ms to 30 days.
+    static Verdict retry(std::string reason) { return {Kind::kRetry, std::move(reason), {}}; }
+    static Verdict retry_after(std::chrono::milliseconds time, std::string reason) {
+        return {Kind::kRetry, std::move(reason), time};
+    }
 
     /// Count it, log the reason, never try again.
-    static Verdict discard(std::string reason) { return {Kind::kDiscard, std::move(reason)}; }
+    static Verdict discard(std::string reason) { return {Kind::kDiscard, std::move(reason), {}}; }
+
+    /// What the handler needs is down, for every event and not for this one: park nothing, count no
+    /// attempt, and let the subscription wait (ConsumerOptions::circuit).
+    static Verdict unavailable(std::string reason) {
+        return {Kind::kUnavailable, std::move(reason), {}};
+    }
 
     Kind kind = Kind::kDone;
     std::string reason;
+    std::optional<std::chrono::milliseconds> after;
 };
 
 /// Code for one event. Its writes to `transaction` commit together with the record that the
@@ -73,18 +101,25 @@ struct Verdict {
 using HandlerFunction = std::function<Verdict(Transaction& transaction, const Event& event)>;
 
 /// Runs a function once for each event, remembered by (source, id) in the subscription's
-/// inbox, so that each event takes effect exactly once in the consumer's database.
+/// inbox, so that each event takes effect exactly once in the consumer's database; and once more in
+/// each replay (replay.hpp).
 class InboxHandler final : public Handler {
 public:
     /// `logger` must outlive the handler.
     InboxHandler(std::string subscription, HandlerFunction function, Logger& logger);
     Result<ApplyCounts> apply(Transaction& transaction,
                               std::span<const Event* const> events) override;
+    [[nodiscard]] std::optional<std::chrono::milliseconds> retry_after() const override {
+        return retry_after_;
+    }
 
 private:
+    Result<bool> remember(Transaction& transaction, const Event& event, Timestamp now);
+
     std::string subscription_;
     HandlerFunction function_;
     Logger& logger_;
+    std::optional<std::chrono::milliseconds> retry_after_;
 };
 
 /// Forgets handled events of all subscriptions older than `before`, at most `rows_max`.

@@ -80,12 +80,26 @@ public:
     virtual Result<std::vector<std::int64_t>> execute_many(std::string_view sql,
                                                            ParameterRows rows) = 0;
 
+    /// Runs a statement once, with $i bound to an array of the i-th values of all rows. Each
+    /// array is one of bigint, double precision, text or bytea: `unnest($1::bigint[], …)`. Errors:
+    /// kRejected for a value that its array cannot hold; kUnsupported unless
+    /// Dialect::binds_arrays().
+    virtual Result<std::unique_ptr<Cursor>> query_bulk(std::string_view sql, ParameterRows rows);
+
+    /// Adds rows to `columns` of `table`, both as they stand in SQL, in the fastest way there is:
+    /// on PostgreSQL by COPY. Values are taken as the columns' types write them. Must be within a
+    /// transaction. Errors: kUnsupported unless Dialect::binds_arrays().
+    virtual Result<void> copy_rows(std::string_view table, std::string_view columns,
+                                   ParameterRows rows);
+
     /// Runs several statements without parameters, separated by semicolons.
     virtual Result<void> execute_script(std::string_view sql) = 0;
 
     /// For Transaction only.
     virtual Result<void> begin(TransactionMode mode) = 0;
     virtual Result<void> commit() = 0;
+    virtual Result<std::int64_t> commit_behind(std::string_view sql,
+                                               std::span<const ValueView> parameters);
     virtual void rollback() noexcept = 0;
 
     /// A number that has changed if another connection may have committed since it was last
@@ -123,8 +137,11 @@ public:
     Result<std::int64_t> execute(std::string_view sql, std::span<const ValueView> parameters = {});
     Result<std::int64_t> execute(std::string_view sql, std::initializer_list<ValueView> parameters);
     Result<std::vector<std::int64_t>> execute_many(std::string_view sql, ParameterRows rows);
+    Result<std::unique_ptr<Cursor>> query_bulk(std::string_view sql, ParameterRows rows);
+    Result<void> copy_rows(std::string_view table, std::string_view columns, ParameterRows rows);
 
-    /// A point to come back to within the transaction. Not nested.
+    /// A point to come back to within the transaction. Where they are nested, each call means
+    /// the innermost one.
     Result<void> set_savepoint();
     Result<void> rollback_to_savepoint();
     Result<void> release_savepoint();
@@ -132,6 +149,12 @@ public:
     /// After an error the transaction is over and nothing of it is kept, unless the error is
     /// kUnavailable: then the outcome is unknown and must be read back.
     Result<void> commit();
+
+    /// As execute() and then commit(), in one round trip where the database is a server. After an
+    /// error the transaction is over, as after one of commit().
+    Result<std::int64_t> commit_behind(std::string_view sql, std::span<const ValueView> parameters);
+    Result<std::int64_t> commit_behind(std::string_view sql,
+                                       std::initializer_list<ValueView> parameters);
 
     [[nodiscard]] Connection& connection() const noexcept { return *connection_; }
     [[nodiscard]] const Dialect& dialect() const { return connection_->dialect(); }

@@ -28,9 +28,12 @@ struct ConnectOptions {
     std::chrono::milliseconds lock_patience{5000};
 
     /// Page cache of the connection in KiB, 64 to 1,048,576. Larger is faster on wide key
-    /// ranges and costs that much memory a connection.
+    /// ranges and costs that much memory a connection. PostgreSQL has one cache for all.
     std::uint32_t cache_kib = 1024;
 };
+
+/// Errors: kInvalidArgument for an option out of bounds. For backends.
+Result<void> check(const ConnectOptions& options);
 
 /// Safe to call from any thread.
 class Database {

@@ -23,6 +23,12 @@ enum class Operation : std::uint8_t {
     kDigest,  ///< `data` holds hashes of a key range, as of `version`.
 };
 
+/// True for a chunk or a digest. It speaks of a whole key range at its place in the order, so no
+/// event may pass it, whatever its key.
+constexpr bool speaks_of_range(Operation operation) noexcept {
+    return operation == Operation::kChunk || operation == Operation::kDigest;
+}
+
 /// "none", "upsert", "delete", "chunk" or "digest", as in the `operation` attribute.
 std::string_view to_string(Operation operation) noexcept;
 
@@ -89,6 +95,9 @@ struct Event {
 /// Limits on every event from outside.
 inline constexpr std::size_t kEventDataBytesMax = 8U * 1024 * 1024;
 inline constexpr std::size_t kEventAttributeBytesMax = 4096;
+
+/// True for UTF-8 without control characters and within kEventAttributeBytesMax.
+bool fits_attribute(std::string_view text);
 inline constexpr std::size_t kEventExtensionsMax = 32;
 
 /// Checks what every event must satisfy: id, source, type and key present; all attributes

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,10 @@ struct LeaseOptions {
     /// How long a holder that fell silent keeps the lease, 1 to 300 s. Shorter: quicker
     /// takeover, more writes.
     std::chrono::milliseconds duration{10'000};
+
+    /// What else must hold for the lease to be taken or renewed; kFenced if it does not. Whoever
+    /// makes it untrue revokes the leases in the same transaction. Empty: nothing.
+    std::function<Result<void>(Transaction&)> condition{};
 };
 
 /// For one thread at a time.
@@ -36,7 +41,8 @@ public:
     static Result<Lease> create(LeaseOptions options);
 
     /// Takes the lease if it is free or expired, or renews it when half of it has passed.
-    /// Returns true while it is held. Writes only when there is something to change.
+    /// Returns true while it is held. Writes only when there is something to change. Errors:
+    /// kFenced if the condition does not hold; those of Connection.
     Result<bool> hold(Connection& connection);
 
     /// Errors: kFenced if this owner does not hold the lease in its epoch; those of Connection.
@@ -50,6 +56,10 @@ public:
 
     [[nodiscard]] bool held() const noexcept { return held_; }
 
+    /// Whoever held it before neither gave it up nor kept it: that process may have ended in the
+    /// middle of its work. Meaningful while held.
+    [[nodiscard]] bool was_abandoned() const noexcept { return was_abandoned_; }
+
     /// Rises with every change of holder. Meaningful while held.
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
@@ -58,6 +68,7 @@ private:
 
     LeaseOptions options_;
     bool held_ = false;
+    bool was_abandoned_ = false;
     std::uint64_t epoch_ = 0;
     Timestamp renew_at_{};
 };
@@ -69,6 +80,10 @@ struct LeaseRow {
     std::uint64_t epoch = 0;
     Timestamp until{};
 };
+
+/// Ends all leases: what their holders have not committed by then never will be, and whoever takes
+/// one again is asked for its condition. Errors: those of Connection.
+Result<void> revoke_leases(Transaction& transaction);
 
 /// All leases by name, held or expired. Errors: those of Connection.
 Result<std::vector<LeaseRow>> list_leases(Connection& connection);

@@ -100,8 +100,19 @@ Result<std::vector<Event>> read_stream(Transaction& transaction, std::string_vie
 /// source that was restored from a copy. Returns the new epoch, which is above `at_least`.
 Result<std::uint32_t> begin_epoch(Transaction& transaction, std::uint32_t at_least);
 
+/// Appends to each topic an event `log.epoch_begun` without operation. Consumers learn of an
+/// epoch from an event of it, which may otherwise be long in coming.
+Result<void> announce_epoch(Transaction& transaction, std::string_view service,
+                            std::span<const std::string> topics);
+
+/// The id of an event that was appended without one: the same at every reading.
+std::string derived_event_id(const LogIdentity& identity, std::uint64_t seq, Timestamp time);
+
 /// Deletes events that belong to no stream, that every reader with a cursor has passed, and
 /// that were appended before `before`; at most `rows_max`. Returns how many.
+///
+/// On PostgreSQL also makes the log's partitions for what is to come, and drops a whole one at a
+/// time, whatever `rows_max`; it waits for no writer: a partition in use stays for the next call.
 Result<std::uint64_t> trim_log(Transaction& transaction, Timestamp before, std::uint32_t rows_max);
 
 }  // namespace instep

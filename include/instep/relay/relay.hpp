@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 namespace instep {
 
 class Logger;
+struct Telemetry;
 
 struct RelayOptions {
     /// The service whose log is relayed; the `source` of its events.
@@ -35,11 +37,25 @@ struct RelayOptions {
     /// a new epoch. Other topics are compared when their first event comes.
     std::vector<std::string> topics{};
 
+    /// Those of its topics whose events go, besides, to transactions_topic(service), together and
+    /// in commit order, with boundaries. Needs a partition count of 1.
+    std::vector<std::string> transactions{};
+
     /// Events published in one round, 1 to 100,000. Larger: fewer commits, more memory.
-    std::uint32_t batch_events_max = 1000;
+    std::uint32_t batch_events_max = 4000;
 
     /// How long a silent relay keeps its partition, 1 to 300 s.
     std::chrono::milliseconds lease_duration{10'000};
+
+    /// How the log is read.
+    LogReader::Open open_reader = &LogReader::open;
+
+    /// What must hold for the relay to lead, as LeaseOptions has it.
+    std::function<Result<void>(Transaction&)> condition{};
+
+    /// Who is told of what it publishes: metrics, and a span for each recorded trace of a batch.
+    /// Null: nobody. Must outlive the relay.
+    const Telemetry* telemetry = nullptr;
 };
 
 /// Totals since create(); they never decrease.
@@ -67,8 +83,9 @@ public:
     /// Gives the lease up if it is held.
     ~Relay();
 
-    /// Publishes one batch and moves the cursor. Returns how many events were confirmed; 0
-    /// if there was nothing to do or another relay holds the partition.
+    /// Publishes one batch. The cursor moves behind it with the next call, or when the relay ends.
+    /// Returns how many events are durable at the broker; 0 if there was nothing to do or another
+    /// relay holds the partition.
     ///
     /// When it takes the lease it compares the log with what the broker last got: a log that
     /// stands behind was restored from a copy, and gets a new epoch. An event without
@@ -82,6 +99,9 @@ public:
     Result<std::uint64_t> change_token();
 
     [[nodiscard]] RelayStats stats() const noexcept;
+
+    /// True if there may be more to publish before change_token() changes.
+    [[nodiscard]] bool holds_back() const noexcept;
 
     /// True while this relay holds its partition.
     [[nodiscard]] bool leads() const noexcept;

@@ -8,7 +8,7 @@
 #include "instep/base/error.hpp"
 #include "instep/base/random.hpp"
 #include "instep/capture/capture.hpp"
-#include "instep/consumer/handler.hpp"
+#include "instep/consumer/consumer.hpp"
 #include "instep/db/connection.hpp"
 
 #include <chrono>
@@ -39,9 +39,21 @@ struct ReplicaDefinition {
     /// Must hold the key columns.
     std::vector<std::pair<std::string, std::string>> columns;
 
-    /// The subscription, and what chunks for this replica are addressed to:
-    /// "data-owner.lookup_users".
+    /// kTransaction: by the owner's topic of whole transactions, in one subscription with all
+    /// replicas of that owner that are applied so.
+    ApplyUnit apply = ApplyUnit::kKey;
+
+    /// What chunks for this replica are addressed to: "data-owner.lookup_users".
+    [[nodiscard]] std::string address() const;
+
+    /// The subscription that brings it: its address, or "data-owner.iam.transactions".
     [[nodiscard]] std::string subscription() const;
+
+    /// The topic that is subscribed to: `topic`, or "iam.transactions".
+    [[nodiscard]] std::string source_topic() const;
+
+    /// The part of the topic behind the first dot.
+    [[nodiscard]] std::string entity() const;
 
     /// The owner, the part of the topic before the first dot.
     [[nodiscard]] std::string owner() const;

@@ -44,9 +44,15 @@ struct ScanRequest {
     /// Empty: from the first key, to the last.
     std::string after;
     std::string to;
+
+    /// The answers go to the owner's topic of whole transactions, not to the entity's.
+    bool in_transactions = false;
 };
 
 struct ScanOptions {
+    /// Only scans that this subscription asked for; empty for those of all.
+    std::string consumer{};
+
     /// Rows in one chunk, 1 to 100,000. Larger: fewer commits, and changes wait longer behind
     /// a chunk.
     std::uint32_t chunk_rows_max = 2000;
@@ -59,6 +65,14 @@ struct ScanOptions {
 
     /// Hashes in one digest event, 1 to 1000.
     std::uint32_t digests_max = 8;
+
+    /// Rows read for chunks in a second, over all scans of a partition; 0 for no limit. Smaller:
+    /// less load on the owner's database, and a longer backfill.
+    std::uint32_t rows_per_second_max = 0;
+
+    /// Entities whose changes go to the topic of whole transactions too. Answers that are to go
+    /// there are refused for others, which would never be followed by their changes.
+    std::vector<std::string> transactions{};
 };
 
 /// The requests of other services, one subscription on `<service>.requests`.
@@ -74,7 +88,10 @@ public:
 
     Result<std::vector<TopicEvent>> read_chunks(Transaction& snapshot,
                                                 const Version& as_of) override;
+    Result<bool> has_chunks(Transaction& snapshot) override;
+    [[nodiscard]] std::string_view has_chunks_sql() const override;
     Result<void> confirm_chunks(Transaction& transaction) override;
+    [[nodiscard]] bool holds_back() const override;
 
 private:
     class Impl;
@@ -89,12 +106,23 @@ struct ScanStatus {
     std::string entity;
     std::string kind;
 
-    /// "open", "done" or "refused".
+    /// "open", "paused", "done" or "refused".
     std::string state;
     std::uint64_t rows_sent = 0;
     std::uint64_t chunks_sent = 0;
     std::string error;
 };
+
+/// What an operator may want of a scan that is under way.
+enum class ScanCommand : std::uint8_t {
+    kPause,   ///< No further chunk is read until it is resumed.
+    kResume,  ///< It goes on where it stands.
+    kCancel,  ///< The consumer is told that it was refused, by an operator.
+};
+
+/// Errors: kNotFound if no scan of this id is under way; kConflict if it is paused already, or
+/// is to be resumed and not paused; those of Connection.
+Result<void> command_scan(Transaction& transaction, std::string_view id, ScanCommand command);
 
 /// The newest scans first, at most `count`. Errors: those of Connection.
 Result<std::vector<ScanStatus>> list_scans(Connection& connection, std::uint32_t count);

@@ -46,6 +46,9 @@ public:
     void succeeded();
     void failed();
 
+    /// The permitted call was not made after all: another may be.
+    void not_called();
+
     [[nodiscard]] CircuitState state() const;
 
     /// When try_acquire() may next say yes; zero if it may now.

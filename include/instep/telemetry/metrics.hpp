@@ -133,6 +133,19 @@ struct MetricSample {
     std::optional<double> p99;
 };
 
+/// How metrics are written for monitoring systems.
+enum class MetricsFormat : std::uint8_t {
+    kPrometheus,   ///< Prometheus' text exposition format 0.0.4.
+    kOpenMetrics,  ///< OpenMetrics 1.0.
+};
+
+/// What an HTTP answer says of a text in this format.
+std::string_view content_type_of(MetricsFormat format) noexcept;
+
+/// The format that a client asks for by an HTTP Accept header: OpenMetrics if it is named there and
+/// not put behind text/plain, otherwise Prometheus', whatever the header holds.
+MetricsFormat choose_metrics_format(std::string_view accept) noexcept;
+
 /// Owns all metrics of a process; what it hands out lives as long as it does. Safe to call
 /// from any thread; increments take no lock.
 class MetricsRegistry {
@@ -144,8 +157,8 @@ public:
     Histogram& histogram(MetricName name, std::string_view help, std::span<const double> bounds,
                          MetricLabels labels = {});
 
-    /// Text exposition format 0.0.4, metrics and series in order of their text.
-    [[nodiscard]] std::string to_prometheus() const;
+    /// All of it as monitoring systems read it, metrics and series in order of their text.
+    [[nodiscard]] std::string to_text(MetricsFormat format) const;
 
     [[nodiscard]] std::vector<MetricSample> snapshot() const;
 
@@ -153,9 +166,12 @@ private:
     using Labels = std::vector<std::pair<std::string, std::string>>;
     using Metric = std::variant<Counter, Gauge, Histogram>;
 
+    /// Never empty.
     struct Family {
         std::string help;
         std::map<Labels, Metric> series;
+
+        [[nodiscard]] std::string_view kind() const;
     };
 
     template <class Kind, class... Arguments>

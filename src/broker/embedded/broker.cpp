@@ -1,10 +1,11 @@
 #include "instep/broker/embedded/broker.hpp"
 
 #include "embedded_broker_migrations.hpp"
+#include "instep/broker/checks.hpp"
+#include "instep/concurrency/signal.hpp"
 #include "instep/db/connection.hpp"
 #include "message.hpp"
 #include "publisher.hpp"
-#include "signal.hpp"
 #include "subscriber.hpp"
 
 #include <fmt/format.h>
@@ -22,6 +23,9 @@ namespace {
 
 constexpr std::int64_t kTrimRowsMax = 10'000;
 
+/// Of a connection that changes one row at a time.
+constexpr std::uint32_t kSmallCacheKib = 64;
+
 /// The last offset that every subscription has acknowledged, in terms of `slot`.
 constexpr std::string_view kAcknowledgedByAll =
     "coalesce((SELECT min(acknowledged) FROM instep_subscription_slot WHERE slot = slot.id), "
@@ -38,23 +42,6 @@ Result<std::vector<std::int64_t>> read_integers(Transaction& transaction, std::s
         }
         integers.push_back(row->integer(0));
     }
-}
-
-Result<void> check(const SubscribeOptions& options) {
-    using namespace std::chrono_literals;
-    if (options.subscription.empty() || options.topic.empty() || options.member.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("subscription \"{}\" to topic \"{}\" as \"{}\": all three need a "
-                                "name",
-                                options.subscription, options.topic, options.member));
-    }
-    if (options.member_timeout < 1s || options.member_timeout > 300s) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("subscription {}: a member time-out of {} ms is not between 1 s "
-                                "and 300 s",
-                                options.subscription, options.member_timeout.count()));
-    }
-    return {};
 }
 
 }  // namespace
@@ -85,6 +72,7 @@ public:
 
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override;
     Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override;
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override;
     Result<std::uint64_t> trim(Timestamp before) override;
 
 private:
@@ -111,12 +99,17 @@ Result<std::unique_ptr<Subscriber>> EmbeddedBroker::subscribe(SubscribeOptions o
     INSTEP_TRY(check(options));
     INSTEP_TRY_ASSIGN(const std::int64_t id, ensure_subscription(options));
     INSTEP_TRY_ASSIGN(auto connection, connect(Durability::kProcess));
+    INSTEP_TRY_ASSIGN(auto impatient,
+                      database_.connect({.durability = Durability::kProcess,
+                                         .lock_patience = std::chrono::milliseconds(0),
+                                         .cache_kib = kSmallCacheKib}));
     MemberIdentity identity{.subscription = id,
                             .topic = std::move(options.topic),
                             .name = std::move(options.member),
                             .timeout = options.member_timeout};
-    return std::make_unique<EmbeddedSubscriber>(std::move(connection), clock_, std::move(identity),
-                                                options_.idle_poll_max, published_);
+    return std::make_unique<EmbeddedSubscriber>(std::move(connection), std::move(impatient), clock_,
+                                                std::move(identity), options_.idle_poll_max,
+                                                published_);
 }
 
 Result<std::int64_t> EmbeddedBroker::ensure_subscription(const SubscribeOptions& options) {
@@ -141,11 +134,8 @@ Result<std::int64_t> EmbeddedBroker::ensure_subscription(const SubscribeOptions&
                                                     "INSERT INTO instep_subscription (name, topic) "
                                                     "VALUES ($1, $2) RETURNING id",
                                                     {name, topic}));
-    const std::string acknowledged =
-        options.start_at == StartAt::kLatest
-            ? "slot.next_offset - 1"
-            : "coalesce((SELECT min(position) - (slot.id << 40) FROM instep_message WHERE position "
-              "> slot.id << 40 AND position < (slot.id + 1) << 40), slot.next_offset) - 1";
+    const std::string acknowledged(options.start_at == StartAt::kLatest ? "slot.next_offset - 1"
+                                                                        : kBeforeKept);
     INSTEP_TRY(transaction.execute(
         "INSERT INTO instep_subscription_slot (slot, subscription, acknowledged) SELECT slot.id, "
         "$1, " +
@@ -188,6 +178,35 @@ Result<std::vector<SubscriptionLag>> EmbeddedBroker::lag(std::string_view topic)
             lag.oldest = Timestamp(std::chrono::microseconds(row->integer(5)));
         }
         lags.push_back(std::move(lag));
+    }
+}
+
+Result<std::vector<KeptEvents>> EmbeddedBroker::kept(std::string_view topic) {
+    const std::scoped_lock lock(control_mutex_);
+    INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(*control_, TransactionMode::kRead));
+    INSTEP_TRY_ASSIGN(
+        auto row, transaction.query(
+                      fmt::format("SELECT slot.partition, {}, slot.next_offset - 1, "
+                                  "(SELECT time_us FROM instep_message WHERE position > "
+                                  "slot.id << 40 AND position < (slot.id + 1) << 40 "
+                                  "ORDER BY position LIMIT 1) "
+                                  "FROM instep_slot AS slot WHERE topic = $1 ORDER BY partition",
+                                  kBeforeKept),
+                      {topic}));
+    std::vector<KeptEvents> all;
+    while (true) {
+        INSTEP_TRY_ASSIGN(const bool found, row->next());
+        if (!found) {
+            return all;
+        }
+        KeptEvents& kept = all.emplace_back();
+        kept.partition = static_cast<std::uint32_t>(row->integer(0));
+        kept.before = static_cast<Position>(row->integer(1));
+        kept.newest = static_cast<Position>(row->integer(2));
+        kept.is_trimmed = kept.before > 0;
+        if (!row->is_null(3)) {
+            kept.oldest = Timestamp(std::chrono::microseconds(row->integer(3)));
+        }
     }
 }
 

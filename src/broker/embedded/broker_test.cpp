@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -232,6 +233,61 @@ TEST_F(EmbeddedBroker, RefusesToAcknowledgeOrSeekWhatItDidNotDeliver) {
     EXPECT_EQ(a->seek(0, 4).error().code, ErrorCode::kInvalidArgument);
 }
 
+TEST_F(EmbeddedBroker, AnAcknowledgementWaitsForNobodyUntilItIsLate) {
+    given_topic(1);
+    const auto subscriber = join("a");
+    publish(0, 3);
+    ASSERT_EQ(receive_all(*subscriber), 3U);
+    const auto acknowledged = [&] { return broker_->lag("orders").value().at(0).acknowledged; };
+    const auto locker = database_->connect().value();
+    auto lock = std::optional(Transaction::begin(*locker, TransactionMode::kWrite).value());
+
+    EXPECT_TRUE(subscriber->acknowledge(0, 1));
+    EXPECT_EQ(acknowledged(), 0U);
+    clock_.advance(2s);
+    EXPECT_EQ(subscriber->acknowledge(0, 2).error().code, ErrorCode::kBusy);
+    lock.reset();
+    EXPECT_TRUE(subscriber->acknowledge(0, 3));
+    EXPECT_EQ(acknowledged(), 3U);
+}
+
+TEST_F(EmbeddedBroker, StoresAnAcknowledgementOnceThereIsNothingToReceive) {
+    given_topic(1);
+    auto subscriber = join("a");
+    publish(0, 2);
+    ASSERT_EQ(receive_all(*subscriber), 2U);
+    const auto acknowledged = [&] { return broker_->lag("orders").value().at(0).acknowledged; };
+    const auto locker = database_->connect().value();
+    auto lock = std::optional(Transaction::begin(*locker, TransactionMode::kWrite).value());
+    EXPECT_TRUE(subscriber->acknowledge(0, 1));
+    lock.reset();
+    EXPECT_EQ(acknowledged(), 0U);
+    subscriber->wait({}, 1ms);
+    EXPECT_EQ(acknowledged(), 1U);
+
+    lock.emplace(Transaction::begin(*locker, TransactionMode::kWrite).value());
+    EXPECT_TRUE(subscriber->acknowledge(0, 2));
+    lock.reset();
+    subscriber.reset();
+    EXPECT_EQ(acknowledged(), 2U);
+}
+
+TEST_F(EmbeddedBroker, StoresAnAcknowledgementAlsoForAMemberThatReceivesNothingMore) {
+    given_topic(1);
+    const auto subscriber = join("a");
+    publish(0, 1);
+    ASSERT_EQ(receive_all(*subscriber), 1U);
+    {
+        const auto locker = database_->connect().value();
+        const auto lock = Transaction::begin(*locker, TransactionMode::kWrite).value();
+        EXPECT_TRUE(subscriber->acknowledge(0, 1));
+        EXPECT_TRUE(subscriber->assignments());
+    }
+    EXPECT_EQ(broker_->lag("orders").value().at(0).acknowledged, 0U);
+    EXPECT_TRUE(subscriber->assignments());
+    EXPECT_EQ(broker_->lag("orders").value().at(0).acknowledged, 1U);
+}
+
 TEST_F(EmbeddedBroker, TurnsBetweenPartitionsWithABacklog) {
     given_topic(2);
     const auto a = join("a");
@@ -279,6 +335,25 @@ TEST_F(EmbeddedBroker, TrimsByTimeAloneWithoutSubscriptions) {
     EXPECT_EQ(broker_->trim(between).value(), 6U);
     const auto a = join("a");
     EXPECT_EQ(receive_all(*a), 3U);
+}
+
+TEST_F(EmbeddedBroker, GoesBackNoFurtherThanToWhatIsKept) {
+    given_topic(1);
+    const auto a = join("a");
+    publish(0, 5);
+    EXPECT_EQ(receive_all(*a), 5U);
+    EXPECT_TRUE(a->acknowledge(0, 3));
+    clock_.advance(1s);
+    EXPECT_EQ(broker_->trim(clock_.now()).value(), 3U);
+    EXPECT_TRUE(a->acknowledge(0, 5));
+
+    const auto kept = broker_->kept("orders").value();
+    ASSERT_THAT(kept, SizeIs(1));
+    EXPECT_EQ(kept[0].before, 3U);
+    EXPECT_TRUE(kept[0].is_trimmed);
+    EXPECT_EQ(a->rewind(0, 2).error().code, ErrorCode::kNotFound);
+    EXPECT_TRUE(a->rewind(0, 3));
+    EXPECT_EQ(receive_all(*a), 2U);
 }
 
 TEST_F(EmbeddedBroker, TrimsInSteps) {

@@ -130,6 +130,7 @@ Result<Membership::Plan> Membership::plan(Transaction& transaction) {
                             .partition = partition,
                             .epoch = epoch,
                             .acknowledged = acknowledged,
+                            .done = acknowledged,
                             .read = acknowledged});
         }
     }

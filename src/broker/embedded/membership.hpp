@@ -24,7 +24,10 @@ struct Held {
     std::int64_t slot = 0;
     std::uint32_t partition = 0;
     std::uint64_t epoch = 0;
+
+    /// As it is stored, and as the member said last.
     Position acknowledged = 0;
+    Position done = 0;
 
     /// The last position delivered, or the one sought.
     Position read = 0;

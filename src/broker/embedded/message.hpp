@@ -23,6 +23,11 @@ constexpr Position offset_of(std::int64_t row_id) {
     return static_cast<Position>(row_id) & ((Position{1} << 40) - 1);
 }
 
+/// SQL for the highest position before everything that `slot` still holds.
+inline constexpr std::string_view kBeforeKept =
+    "(coalesce((SELECT min(position) - (slot.id << 40) FROM instep_message WHERE position > "
+    "slot.id << 40 AND position < (slot.id + 1) << 40), slot.next_offset) - 1)";
+
 /// Inserts one of MessageRows.
 extern const std::string_view kInsertMessage;
 

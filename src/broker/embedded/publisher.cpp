@@ -1,5 +1,6 @@
 #include "publisher.hpp"
 
+#include "instep/broker/checks.hpp"
 #include "instep/broker/embedded/broker.hpp"
 #include "message.hpp"
 
@@ -67,23 +68,6 @@ Result<void> record_publisher(Transaction& transaction, std::int64_t slot, std::
                                 last.source, epoch));
     }
     return {};
-}
-
-/// How many events, from the first, may be published, and what is wrong with the next.
-PublishOutcome check(std::span<const Event> events) {
-    PublishOutcome outcome;
-    for (const Event& event : events) {
-        if (auto valid = validate(event); !valid) {
-            Error refused = std::move(valid).error();
-            if (refused.code != ErrorCode::kLimitExceeded) {
-                refused.code = ErrorCode::kRejected;
-            }
-            outcome.failure = std::move(refused);
-            break;
-        }
-        ++outcome.durable;
-    }
-    return outcome;
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include "instep/base/clock.hpp"
 #include "instep/broker/broker.hpp"
+#include "instep/concurrency/signal.hpp"
 #include "instep/db/connection.hpp"
-#include "signal.hpp"
 
 #include <memory>
 #include <optional>

@@ -1,10 +1,12 @@
 #include "subscriber.hpp"
 
+#include "instep/broker/checks.hpp"
 #include "message.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace instep::embedded_broker {
@@ -17,6 +19,9 @@ struct EmbeddedSubscriber::Room {
 
 namespace {
 
+/// For so long an acknowledgement may lie in memory while others have the file locked.
+constexpr std::chrono::seconds kStoreWithin{1};
+
 std::unexpected<Error> not_held(const MemberIdentity& identity, std::uint32_t partition) {
     return fail(ErrorCode::kFenced, fmt::format("partition {} of topic {} is no longer held by {}",
                                                 partition, identity.topic, identity.name));
@@ -24,22 +29,30 @@ std::unexpected<Error> not_held(const MemberIdentity& identity, std::uint32_t pa
 
 }  // namespace
 
-EmbeddedSubscriber::EmbeddedSubscriber(std::unique_ptr<Connection> connection, const Clock& clock,
+EmbeddedSubscriber::EmbeddedSubscriber(std::unique_ptr<Connection> connection,
+                                       std::unique_ptr<Connection> impatient, const Clock& clock,
                                        MemberIdentity identity,
                                        std::chrono::milliseconds idle_poll_max, Signal& published)
     : connection_(std::move(connection)),
+      impatient_(std::move(impatient)),
+      clock_(clock),
       identity_(std::move(identity)),
       membership_(*connection_, clock, identity_),
       idle_poll_max_(idle_poll_max),
-      published_(published) {}
+      published_(published),
+      stored_at_(clock.monotonic()) {}
 
 EmbeddedSubscriber::~EmbeddedSubscriber() {
+    // What is not stored is delivered again.
+    std::ignore = store_done(*connection_);
     if (membership_.leave()) {
         published_.notify();
     }
 }
 
 Result<std::vector<Assignment>> EmbeddedSubscriber::assignments() {
+    // Also where nobody waits for events, such as a consumer that is paused.
+    std::ignore = store_done(*impatient_);
     if (auto refreshed = membership_.refresh(); !refreshed) {
         return fail_in(
             fmt::format("partitions of topic {} for {}", identity_.topic, identity_.name),
@@ -123,7 +136,7 @@ Result<void> EmbeddedSubscriber::acknowledge(std::uint32_t partition, Position p
     if (held == nullptr) {
         return not_held(identity_, partition);
     }
-    if (position <= held->acknowledged) {
+    if (position <= held->done) {
         return {};
     }
     if (position > held->read) {
@@ -131,21 +144,50 @@ Result<void> EmbeddedSubscriber::acknowledge(std::uint32_t partition, Position p
                     fmt::format("position {} of partition {} was not delivered to {}", position,
                                 partition, identity_.name));
     }
-    INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(*connection_, TransactionMode::kWrite));
-    INSTEP_TRY_ASSIGN(
-        const std::int64_t moved,
-        transaction.execute(
-            "UPDATE instep_subscription_slot SET acknowledged = $1 "
-            "WHERE slot = $2 AND subscription = $3 AND holder = $4 AND epoch = $5",
-            {static_cast<std::int64_t>(position), held->slot, identity_.subscription,
-             std::string_view(identity_.name), static_cast<std::int64_t>(held->epoch)}));
-    if (moved == 0) {
-        membership_.forget(partition);
-        return not_held(identity_, partition);
+    held->done = position;
+    auto stored = store_done(*impatient_);
+    if (stored || stored.error().code != ErrorCode::kBusy) {
+        return stored;
+    }
+    // A publisher holds the lock most of the time while it has much to say. Whoever waits for it
+    // here works no faster than it does.
+    return clock_.monotonic() - stored_at_ < kStoreWithin ? Result<void>()
+                                                          : store_done(*connection_);
+}
+
+/// Stores what the member said it was done with.
+Result<void> EmbeddedSubscriber::store_done(Connection& connection) {
+    const auto is_stored = [](const Held& held) { return held.done <= held.acknowledged; };
+    if (std::ranges::all_of(membership_.held(), is_stored)) {
+        stored_at_ = clock_.monotonic();
+        return {};
+    }
+    INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(connection, TransactionMode::kWrite));
+    std::vector<std::uint32_t> lost;
+    for (const Held& held : membership_.held()) {
+        if (is_stored(held)) {
+            continue;
+        }
+        INSTEP_TRY_ASSIGN(
+            const std::int64_t moved,
+            transaction.execute(
+                "UPDATE instep_subscription_slot SET acknowledged = $1 "
+                "WHERE slot = $2 AND subscription = $3 AND holder = $4 AND epoch = $5",
+                {static_cast<std::int64_t>(held.done), held.slot, identity_.subscription,
+                 std::string_view(identity_.name), static_cast<std::int64_t>(held.epoch)}));
+        if (moved == 0) {
+            lost.push_back(held.partition);
+        }
     }
     INSTEP_TRY(transaction.commit());
-    held->acknowledged = position;
-    return {};
+    stored_at_ = clock_.monotonic();
+    for (Held& held : membership_.held()) {
+        held.acknowledged = std::max(held.acknowledged, held.done);
+    }
+    for (const std::uint32_t partition : lost) {
+        membership_.forget(partition);
+    }
+    return lost.empty() ? Result<void>() : not_held(identity_, lost.front());
 }
 
 Result<void> EmbeddedSubscriber::seek(std::uint32_t partition, Position position) {
@@ -175,7 +217,44 @@ Result<void> EmbeddedSubscriber::seek(std::uint32_t partition, Position position
     return {};
 }
 
+Result<void> EmbeddedSubscriber::rewind(std::uint32_t partition, Position position) {
+    Held* held = membership_.find(partition);
+    if (held == nullptr) {
+        return not_held(identity_, partition);
+    }
+    INSTEP_TRY(check_rewind({partition, held->done, held->read}, position));
+    INSTEP_TRY_ASSIGN(auto transaction, Transaction::begin(*connection_, TransactionMode::kWrite));
+    INSTEP_TRY_ASSIGN(
+        auto row,
+        transaction.query(
+            fmt::format("UPDATE instep_subscription_slot AS share SET acknowledged = $1 WHERE "
+                        "slot = $2 AND subscription = $3 AND holder = $4 AND epoch = $5 "
+                        "RETURNING (SELECT {} FROM instep_slot AS slot WHERE slot.id = $2)",
+                        kBeforeKept),
+            {static_cast<std::int64_t>(position), held->slot, identity_.subscription,
+             std::string_view(identity_.name), static_cast<std::int64_t>(held->epoch)}));
+    INSTEP_TRY_ASSIGN(const bool moved, row->next());
+    if (!moved) {
+        membership_.forget(partition);
+        return not_held(identity_, partition);
+    }
+    if (const auto before = static_cast<Position>(row->integer(0)); position < before) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("events up to position {} in partition {} of topic {} have been "
+                                "deleted",
+                                before, partition, identity_.topic));
+    }
+    row.reset();
+    INSTEP_TRY(transaction.commit());
+    held->acknowledged = position;
+    held->done = position;
+    held->read = position;
+    return {};
+}
+
 void EmbeddedSubscriber::wait(std::stop_token stop, std::chrono::milliseconds patience) {
+    // Nothing presses now. An error is for the next acknowledge() to report.
+    std::ignore = store_done(*connection_);
     // The member's time must not run out while its thread waits here.
     auto left = std::min(patience, identity_.timeout / 3);
     for (bool is_first = true; !stop.stop_requested(); is_first = false) {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "instep/broker/broker.hpp"
+#include "instep/concurrency/signal.hpp"
 #include "instep/db/connection.hpp"
 #include "membership.hpp"
-#include "signal.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -15,9 +15,10 @@ namespace instep::embedded_broker {
 
 class EmbeddedSubscriber final : public Subscriber {
 public:
-    /// `connection` may be one of Durability::kProcess: what a power failure undoes of
-    /// acknowledgements is delivered again.
-    EmbeddedSubscriber(std::unique_ptr<Connection> connection, const Clock& clock,
+    /// Both connections may be of Durability::kProcess: what a power failure undoes of
+    /// acknowledgements is delivered again. `impatient` does not wait for a lock.
+    EmbeddedSubscriber(std::unique_ptr<Connection> connection,
+                       std::unique_ptr<Connection> impatient, const Clock& clock,
                        MemberIdentity identity, std::chrono::milliseconds idle_poll_max,
                        Signal& published);
 
@@ -28,6 +29,7 @@ public:
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override;
     Result<void> acknowledge(std::uint32_t partition, Position position) override;
     Result<void> seek(std::uint32_t partition, Position position) override;
+    Result<void> rewind(std::uint32_t partition, Position position) override;
     void wait(std::stop_token stop, std::chrono::milliseconds patience) override;
 
 private:
@@ -36,10 +38,13 @@ private:
     Result<void> read_heads(Transaction& transaction);
     Result<void> read_partition(Transaction& transaction, Held& held, Room& room,
                                 std::vector<Delivery>& deliveries);
+    Result<void> store_done(Connection& connection);
     Result<bool> has_news();
     [[nodiscard]] bool has_unread(const Held& held) const;
 
     std::unique_ptr<Connection> connection_;
+    std::unique_ptr<Connection> impatient_;
+    const Clock& clock_;
     MemberIdentity identity_;
     Membership membership_;
     std::chrono::milliseconds idle_poll_max_;
@@ -50,6 +55,9 @@ private:
 
     /// Where the next receive() begins, so that one busy partition does not starve the rest.
     std::size_t turn_ = 0;
+
+    /// When an acknowledgement was last stored, or last had nothing to wait for.
+    std::chrono::microseconds stored_at_;
 
     std::chrono::milliseconds pause_{1};
     std::uint64_t change_token_ = 0;

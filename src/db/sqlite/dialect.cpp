@@ -29,8 +29,21 @@ constexpr std::string_view kTables =
 class SqliteDialect final : public Dialect {
 public:
     [[nodiscard]] std::string_view name() const override { return "sqlite"; }
-    [[nodiscard]] std::string_view binary_collation() const override { return " COLLATE BINARY"; }
-    [[nodiscard]] std::string_view blob_type() const override { return "BLOB"; }
+    [[nodiscard]] std::string quote_table(std::string_view table) const override {
+        return quote(table);
+    }
+    [[nodiscard]] std::string key_order(std::string_view column, ValueKind,
+                                        std::string_view) const override {
+        return fmt::format("{} COLLATE BINARY", column);
+    }
+    [[nodiscard]] std::string wire_expression(std::string_view column, ValueKind,
+                                              std::string_view) const override {
+        return std::string(column);
+    }
+    [[nodiscard]] std::string_view column_type(ValueKind kind) const override;
+    [[nodiscard]] std::string_view row_lock(RowLock) const override { return ""; }
+    [[nodiscard]] std::string_view own_schema() const override { return ""; }
+    [[nodiscard]] bool binds_arrays() const override { return false; }
 
     [[nodiscard]] Result<TableDescription> describe_table(Connection& connection,
                                                           std::string_view table) const override;
@@ -38,10 +51,32 @@ public:
         Connection& connection) const override;
 };
 
+/// By the affinity that SQLite gives the declared type, and by what people mean with the types
+/// that it does not know. https://www.sqlite.org/datatype3.html, section 3.1.
+ValueKind kind_of(std::string_view declared_type) {
+    std::string upper(declared_type);
+    std::ranges::transform(upper, upper.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    const auto says = [&](std::string_view word) { return upper.contains(word); };
+    if (says("INT")) {
+        return ValueKind::kInteger;
+    }
+    if (upper.empty() || says("CHAR") || says("CLOB") || says("TEXT") || says("DATE") ||
+        says("TIME")) {
+        return ValueKind::kText;
+    }
+    if (says("BLOB")) {
+        return ValueKind::kBytes;
+    }
+    // A DECIMAL is kept as an integer or a real.
+    return says("BOOL") ? ValueKind::kBoolean : ValueKind::kReal;
+}
+
 ColumnDescription read_column(const Cursor& row) {
     ColumnDescription column;
     column.name = row.text(0);
     column.declared_type = row.text(1);
+    column.kind = kind_of(column.declared_type);
     column.not_null = row.integer(2) != 0;
     column.key_position = static_cast<std::uint32_t>(row.integer(3));
     column.generated = row.integer(4) != 0;
@@ -58,11 +93,29 @@ ColumnDescription* row_number(TableDescription& table) {
                                                                                   : nullptr;
 }
 
+std::string_view SqliteDialect::column_type(ValueKind kind) const {
+    switch (kind) {
+        case ValueKind::kInteger:
+            return "INTEGER";
+        case ValueKind::kReal:
+            return "REAL";
+        case ValueKind::kBoolean:
+            return "BOOLEAN";
+        case ValueKind::kBytes:
+            return "BLOB";
+        case ValueKind::kDecimal:
+        case ValueKind::kText:
+            break;
+    }
+    return "TEXT";
+}
+
 Result<TableDescription> SqliteDialect::describe_table(Connection& connection,
                                                        std::string_view table) const {
     const ValueView parameter[] = {table};
     TableDescription description;
     description.name = table;
+    description.full_name = quote(table);
     INSTEP_TRY_ASSIGN(auto tables, connection.query(kTable, parameter));
     INSTEP_TRY_ASSIGN(const bool exists, tables->next());
     if (!exists) {

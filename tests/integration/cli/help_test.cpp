@@ -5,9 +5,10 @@
 namespace instep::test {
 namespace {
 
-constexpr std::string_view kCommands[] = {"init",   "check", "plan",    "apply",    "run",
-                                          "status", "tail",  "explain", "backfill", "verify",
-                                          "repair", "wait",  "version"};
+constexpr std::string_view kCommands[] = {
+    "init",           "check",   "plan",     "apply",  "run",    "status",
+    "tail",           "explain", "backfill", "verify", "repair", "wait",
+    "migrate-broker", "pause",   "resume",   "replay", "version"};
 
 class HelpTest : public CliTest {};
 

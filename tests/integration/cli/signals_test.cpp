@@ -65,7 +65,7 @@ TEST_F(SignalsTest, ASecondSignalEndsRunAtOnce) {
     Process daemon(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
     ASSERT_TRUE(daemon.prints("ready"));
     // Both are pending when it goes on, so no shutdown can be quick enough to come between.
-    daemon.signal(SIGSTOP);
+    ASSERT_TRUE(daemon.stop());
     daemon.signal(SIGTERM);
     daemon.signal(SIGINT);
     daemon.signal(SIGCONT);

@@ -1,5 +1,6 @@
 #include "tests/integration/crash/crash_fixture.hpp"
 
+#include "instep/db/postgres/database.hpp"
 #include "instep/db/sqlite/database.hpp"
 #include "instep/replica/verification.hpp"
 #include "tests/support/sync_system.hpp"
@@ -9,6 +10,7 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
@@ -21,14 +23,19 @@ using std::chrono::seconds;
 constexpr int kLaterColumns = 4;
 constexpr std::uint64_t kStepsBetweenRequests = 40;
 
-constexpr std::string_view kItems =
+constexpr std::string_view kItemsOnSqlite =
     "CREATE TABLE items (id INTEGER PRIMARY KEY, entries TEXT NOT NULL, note, secret TEXT, "
     "later1 DEFAULT 'a', later2 DEFAULT 0.1, later3, later4 DEFAULT x'00FF')";
 
+constexpr std::string_view kItemsOnPostgres =
+    "CREATE TABLE items (id bigint PRIMARY KEY, entries text NOT NULL, note bigint, secret text, "
+    "later1 text DEFAULT 'a', later2 double precision DEFAULT 0.1, later3 text, "
+    "later4 bytea DEFAULT '\\x00ff')";
+
 constexpr std::string_view kReplicaFile = R"([service]
 name = "data-owner"
-database = "sqlite:data_owner.db"
-broker = "embedded:broker.db"
+database = "{}"
+broker = "{}"
 
 [[replica]]
 topic = "iam.item"
@@ -37,7 +44,7 @@ table = "lookup_items"
 [[replica]]
 topic = "iam.item"
 table = "lists"
-columns = { id = "item_id", entries = "list" }
+columns = {{ id = "item_id", entries = "list" }}
 
 [[replica]]
 topic = "iam.item"
@@ -64,17 +71,16 @@ struct Replica {
 };
 
 const std::array kReplicas = {
-    Replica{definition("lookup_items", {}),
-            "SELECT id, entries, quote(note) FROM items ORDER BY id",
-            "SELECT id, entries, quote(note) FROM lookup_items ORDER BY id",
+    Replica{definition("lookup_items", {}), "SELECT id, entries, note FROM items ORDER BY id",
+            "SELECT id, entries, note FROM lookup_items ORDER BY id",
             "SELECT id, entries, instep_version FROM lookup_items"},
     Replica{definition("lists", {{"id", "item_id"}, {"entries", "list"}}),
             "SELECT id, entries FROM items ORDER BY id",
             "SELECT item_id, list FROM lists ORDER BY item_id",
             "SELECT item_id, list, instep_version FROM lists"},
     Replica{definition("notes", {{"id", "id"}, {"note", "note"}, {"entries", "entries"}}),
-            "SELECT id, entries, quote(note) FROM items ORDER BY id",
-            "SELECT id, entries, quote(note) FROM notes ORDER BY id",
+            "SELECT id, entries, note FROM items ORDER BY id",
+            "SELECT id, entries, note FROM notes ORDER BY id",
             "SELECT id, entries, instep_version FROM notes"},
 };
 
@@ -88,13 +94,34 @@ std::string later_columns(int count, std::string_view format) {
 
 }  // namespace
 
+CrashFixture::CrashFixture(Home home, CaptureBy capture, Way way)
+    : home_(home),
+      capture_(capture),
+      owner_broker_(way == Way::kBroker ? "embedded:broker.db" : "direct:"),
+      replica_broker_(way == Way::kBroker ? "embedded:broker.db" : "direct:iam.toml") {
+    if (home_ == Home::kPostgres) {
+        server_ = std::make_unique<PostgresServer>();
+        for (const char* name : {"iam", "data_owner"}) {
+            databases_.push_back(std::make_unique<PostgresDatabase>(
+                *server_, PostgresDatabase::Options{.name = name}));
+        }
+    }
+}
+
 void CrashFixture::given_services(std::uint64_t seed) {
-    owner_ = open("iam.db");
-    run_sql(*owner_, kItems);
+    owner_ = open("iam");
+    run_sql(*owner_, home_ == Home::kSqlite ? kItemsOnSqlite : kItemsOnPostgres);
     writer_ = std::make_unique<ListWriter>(*owner_, seed);
     writer_->write(200);
+    write_files(owner_broker_, replica_broker_);
+}
+
+void CrashFixture::write_files(const std::string& owner_broker, const std::string& replica_broker) {
+    owner_broker_ = owner_broker;
+    replica_broker_ = replica_broker;
     write_owner_file();
-    std::ofstream(folder_.file("data_owner.toml")) << kReplicaFile;
+    std::ofstream(folder_.file("data_owner.toml"))
+        << fmt::format(fmt::runtime(kReplicaFile), url("data_owner"), replica_broker_);
 }
 
 void CrashFixture::given_live_replicas(std::uint64_t seed) {
@@ -103,7 +130,7 @@ void CrashFixture::given_live_replicas(std::uint64_t seed) {
     ASSERT_EQ(applied.exit, 0) << applied.err;
     const Finished verified = run({"verify", "iam.toml", "data_owner.toml"});
     ASSERT_EQ(verified.exit, 0) << verified.out << verified.err;
-    replicas_ = open("data_owner.db");
+    replicas_ = open("data_owner");
     for (const Replica& replica : kReplicas) {
         watches_.push_back(std::make_unique<ListWatch>(*replicas_, replica.lists, *writer_));
     }
@@ -111,19 +138,31 @@ void CrashFixture::given_live_replicas(std::uint64_t seed) {
 
 void CrashFixture::write_owner_file() {
     std::ofstream(folder_.file("iam.toml")) << fmt::format(
-        "[service]\nname = \"iam\"\ndatabase = \"sqlite:iam.db\"\nbroker = \"embedded:broker.db\"\n"
+        "[service]\nname = \"iam\"\ndatabase = \"{}\"\nbroker = \"{}\"\n{}"
         "[[publish]]\ntable = \"items\"\nentity = \"item\"\nkey = \"id\"\n"
         "columns = [\"id\", \"entries\", \"note\"{}]\n",
+        url("iam"), owner_broker_, capture_ == CaptureBy::kWal ? "capture = \"wal\"\n" : "",
         later_columns(columns_published_, ", \"later{}\""));
 }
 
 void CrashFixture::given_poison() {
+    if (home_ == Home::kPostgres) {
+        run_sql(*replicas_,
+                fmt::format("ALTER TABLE lookup_items ADD CONSTRAINT poison CHECK (id <> {}) "
+                            "NOT VALID",
+                            ListWriter::kSteadyKey));
+        return;
+    }
     run_sql(*replicas_, fmt::format("CREATE TRIGGER poison BEFORE INSERT ON lookup_items WHEN "
                                     "NEW.id = {} BEGIN SELECT RAISE(ABORT, 'poison'); END",
                                     ListWriter::kSteadyKey));
 }
 
-void CrashFixture::without_poison() { run_sql(*replicas_, "DROP TRIGGER IF EXISTS poison"); }
+void CrashFixture::without_poison() {
+    run_sql(*replicas_, home_ == Home::kPostgres
+                            ? "ALTER TABLE lookup_items DROP CONSTRAINT IF EXISTS poison"
+                            : "DROP TRIGGER IF EXISTS poison");
+}
 
 std::unique_ptr<Process> CrashFixture::launch(Side side, const std::string& fail) const {
     ProcessOptions daemon = options({"run", side == Side::kOwner ? "iam.toml" : "data_owner.toml"});
@@ -140,9 +179,15 @@ void CrashFixture::bury(Side side) {
     const Finished finished = process(side)->wait();
     EXPECT_EQ(finished.exit, 137) << finished.err;
     const std::string is_dead = fmt::format("LIKE '%/{}/%'", process(side)->id());
-    run_sql(side == Side::kOwner ? *owner_ : *replicas_,
-            "UPDATE instep_lease SET until_us = 0 WHERE owner " + is_dead);
-    run_sql(*open("broker.db"), "UPDATE instep_member SET until_us = 0 WHERE name " + is_dead);
+    // Who reads a log holds leases in its database too.
+    for (Connection* database : {owner_.get(), replicas_.get()}) {
+        run_sql(*database, "UPDATE instep_lease SET until_us = 0 WHERE owner " + is_dead);
+    }
+    for (const char* broker : {"broker", "new"}) {
+        if (std::filesystem::exists(folder_.file(fmt::format("{}.db", broker)))) {
+            run_sql(*open(broker), "UPDATE instep_member SET until_us = 0 WHERE name " + is_dead);
+        }
+    }
 }
 
 bool CrashFixture::work_until(const std::function<bool()>& done,
@@ -183,6 +228,9 @@ void CrashFixture::ask_for_something() {
 }
 
 void CrashFixture::publish_one_more_column() {
+    // One that is about to start must not meet a file that is not in force yet.
+    Process& owner = *process(Side::kOwner);
+    EXPECT_TRUE(eventually([&] { return owner.has_ended() || owner.prints("ready", seconds(0)); }));
     ++columns_published_;
     write_owner_file();
     const Finished applied = run({"apply", "iam.toml"});
@@ -229,7 +277,7 @@ void CrashFixture::expect_in_step() {
         EXPECT_EQ(rows_of(*replicas_, replica.local), rows_of(*owner_, replica.source))
             << replica.definition.table;
     }
-    const std::string later = "SELECT id" + later_columns(columns_published_, ", quote(later{})");
+    const std::string later = "SELECT id" + later_columns(columns_published_, ", later{}");
     EXPECT_EQ(rows_of(*replicas_, later + " FROM lookup_items ORDER BY id"),
               rows_of(*owner_, later + " FROM items ORDER BY id"));
     EXPECT_EQ(value_of(*replicas_, "SELECT count(*) FROM instep_parked_key"), "0");
@@ -257,14 +305,21 @@ ProcessOptions CrashFixture::options(const std::vector<std::string>& arguments) 
     return options;
 }
 
-std::unique_ptr<Connection> CrashFixture::open(std::string_view file) const {
-    const auto database = open_sqlite(folder_.file(file), clock_);
+std::unique_ptr<Connection> CrashFixture::open(const std::string& name) const {
+    const auto database = server_ != nullptr && name != "broker" && name != "new"
+                              ? open_postgres(url(name), clock_)
+                              : open_sqlite(folder_.file(name + ".db"), clock_);
     EXPECT_TRUE(database);
     ConnectOptions options;
-    options.durability = Durability::kProcess;
+    // A file survives the tests' kills anyway; a server that crashes takes more with it.
+    options.durability = server_ == nullptr ? Durability::kProcess : Durability::kFull;
     auto connection = (*database)->connect(options);
     EXPECT_TRUE(connection) << connection.error().message;
     return *std::move(connection);
+}
+
+std::string CrashFixture::url(const std::string& name) const {
+    return server_ == nullptr ? fmt::format("sqlite:{}.db", name) : server_->url(name);
 }
 
 }  // namespace instep::test

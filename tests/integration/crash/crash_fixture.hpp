@@ -1,12 +1,16 @@
 // Two services as child processes that a test kills: "iam" owns the table items, "data-owner"
-// keeps three replicas of it. Databases and broker are files of the test's own folder.
+// keeps three replicas of it. Databases are files of the test's own folder or on a server of its
+// own; the broker is a file.
 #pragma once
 
 #include "instep/base/clock.hpp"
+#include "instep/capture/capture.hpp"
 #include "instep/db/database.hpp"
 #include "instep/replica/replica.hpp"
 #include "tests/integration/crash/list_workload.hpp"
+#include "tests/support/postgres_database.hpp"
 #include "tests/support/process.hpp"
+#include "tests/support/sync_system.hpp"
 #include "tests/support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
@@ -24,6 +28,9 @@ namespace instep::test {
 /// Which of the two processes.
 enum class Side : std::uint8_t { kOwner, kReplicas };
 
+/// How events get from one to the other.
+enum class Way : std::uint8_t { kBroker, kDirect };
+
 /// What is asked for while the processes crash. A refill is what a lost change must not hide
 /// behind: it would bring the row all the same.
 enum class Requests : std::uint8_t {
@@ -33,6 +40,10 @@ enum class Requests : std::uint8_t {
 
 class CrashFixture : public testing::Test {
 protected:
+    /// Both services keep their data there.
+    explicit CrashFixture(Home home = Home::kSqlite, CaptureBy capture = CaptureBy::kTriggers,
+                          Way way = Way::kBroker);
+
     /// Files and databases, with rows in items; nothing is applied.
     void given_services(std::uint64_t seed = 1);
 
@@ -69,11 +80,23 @@ protected:
     [[nodiscard]] Finished run(const std::vector<std::string>& arguments) const;
     [[nodiscard]] ProcessOptions options(const std::vector<std::string>& arguments) const;
 
-    [[nodiscard]] std::unique_ptr<Connection> open(std::string_view file) const;
+    /// The database of a service ("iam", "data_owner") or the broker's ("broker").
+    [[nodiscard]] std::unique_ptr<Connection> open(const std::string& name) const;
 
+    /// The same for a service file.
+    [[nodiscard]] std::string url(const std::string& name) const;
+
+    /// Writes both service files, with other brokers than before.
+    void write_files(const std::string& owner_broker, const std::string& replica_broker);
+
+    const Home home_;
+    const CaptureBy capture_;
     Requests requests_ = Requests::kVerifications;
     TempDir folder_;
     SystemClock clock_;
+
+    /// Null on SQLite.
+    std::unique_ptr<PostgresServer> server_;
     std::unique_ptr<Connection> owner_;
     std::unique_ptr<Connection> replicas_;
     std::unique_ptr<ListWriter> writer_;
@@ -84,6 +107,9 @@ private:
     void ask_for_something();
     void publish_one_more_column();
     void look();
+    std::string owner_broker_;
+    std::string replica_broker_;
+    std::vector<std::unique_ptr<PostgresDatabase>> databases_;
     std::vector<std::unique_ptr<ListWatch>> watches_;
     std::array<std::unique_ptr<Process>, 2> processes_;
     SystemRandom random_;

@@ -71,8 +71,9 @@ void ListWriter::change(Transaction& transaction, Items& items) {
     }
     grow(item, entry);
     must(transaction.execute(
-        "UPDATE items SET entries = json_insert(entries, '$[#]', $1), note = $1 WHERE id = $2",
-        {entry, key}));
+        "UPDATE items SET entries = substr(entries, 1, length(entries) - 1) || ',' || "
+        "CAST($1 AS text) || ']', note = $2 WHERE id = $3",
+        {std::string_view(fmt::format("{}", entry)), entry, key}));
 }
 
 std::string ListWriter::grow(Item& item, std::int64_t entry) {
