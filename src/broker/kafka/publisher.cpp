@@ -93,6 +93,11 @@ public:
             constexpr int kLook = 100;
             rd_kafka_flush(client_.get(), kLook);
         }
+        if (trouble_code() == RD_KAFKA_RESP_ERR__FATAL && !refused_) {
+            // The refusal that was fatal may be reported after the trouble.
+            constexpr int kLastReports = 2000;
+            rd_kafka_flush(client_.get(), kLastReports);
+        }
         PublishOutcome outcome{.durable = confirmed_, .failure = {}};
         if (confirmed_ == batch.events.size()) {
             return outcome;

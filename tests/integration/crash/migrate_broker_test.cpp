@@ -51,6 +51,13 @@ protected:
         }
     }
 
+    void expect_relayed() const {
+        EXPECT_TRUE(eventually([&] {
+            return run({"status", "iam.toml", "--json"})
+                       .out.find("\"relay\":{\"lag_events\":\"0\"") != std::string::npos;
+        }));
+    }
+
     void write_some_more() {
         int more = 10;
         EXPECT_TRUE(work_until([&] { return --more == 0; }, 8s));
@@ -92,10 +99,7 @@ TEST_P(MigrateBrokerTest, WaitsForServicesThatDoNotRun) {
     given_live_replicas();
     writer_->write(50);
     start(Side::kOwner);
-    EXPECT_TRUE(eventually([&] {
-        return run({"status", "iam.toml", "--json"}).out.find("\"relay\":{\"lag_events\":\"0\"") !=
-               std::string::npos;
-    }));
+    expect_relayed();
     ProcessOptions command = options({"migrate-broker", "iam.toml", "data_owner.toml", "--to",
                                       "embedded:new.db", "--timeout", "1s"});
     const Finished late = run_process(INSTEP_PROGRAM, command);
@@ -125,6 +129,8 @@ TEST_P(MigrateBrokerTest, RefusesAFileThatNamesTheNewBrokerTooEarly) {
     given_live_replicas();
     writer_->write(50);
     start(Side::kOwner);
+    // It reads its file when it starts.
+    expect_relayed();
     const auto command = migrate("move.after_publishing=crash@2");
     EXPECT_TRUE(work_until([&] { return command->has_ended(); }, 25s));
     write_files("embedded:new.db", "embedded:new.db");
