@@ -74,6 +74,8 @@ private:
 
     Result<void> open();
     Result<void> ensure_subscription();
+    Result<bool> has_committed(std::uint32_t partitions);
+    Result<void> refuse_topic_of_another();
     Result<void> remember_waiting();
     Result<void> subscribe_to_topic();
     Result<bool> find_topic();
