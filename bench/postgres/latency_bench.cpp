@@ -52,7 +52,7 @@ void watch_changes(const std::string& url, std::int64_t round, std::vector<Chang
         for (auto found = integer_at(answer.get(), 0, 0); found > 0; --found) {
             changes[seen++].seen = now;
         }
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
 }
 

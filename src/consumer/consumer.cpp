@@ -277,7 +277,8 @@ private:
     }
 
     Result<void> take_up_replays() {
-        if (work_.options.unit != ApplyUnit::kKey || !work_.replays.is_due()) {
+        if (work_.options.unit != ApplyUnit::kKey || !work_.handler.takes_replays() ||
+            !work_.replays.is_due()) {
             return {};
         }
         Replays::Places places;
@@ -285,7 +286,7 @@ private:
             places[partition] = work_.held.acknowledged(partition);
         }
         const auto check = [this](Transaction& transaction) {
-            return work_.held.check(transaction);
+            return work_.held.require(transaction);
         };
         const auto taken = work_.replays.take_up(*work_.connection, *subscriber_, check, places);
         for (const auto& [partition, position] : places) {

@@ -79,9 +79,9 @@ void HeldPartitions::settle() {
     }
 }
 
-Result<void> HeldPartitions::check(Transaction& transaction) const {
+Result<void> HeldPartitions::require(Transaction& transaction) const {
     for (const auto& [partition, held] : held_) {
-        INSTEP_TRY(held.lease.check(transaction));
+        INSTEP_TRY(held.lease.require(transaction));
     }
     return {};
 }

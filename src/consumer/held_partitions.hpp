@@ -42,8 +42,9 @@ public:
     [[nodiscard]] std::vector<Taken> taken() const;
     void settle();
 
-    /// Errors: kFenced if one of them is held no more.
-    Result<void> check(Transaction& transaction) const;
+    /// Errors: kFenced if one of them is held no more, which the transaction's next statement may
+    /// tell in place of this call.
+    Result<void> require(Transaction& transaction) const;
 
     /// After kFenced: has everything that was not acknowledged delivered again.
     Result<void> start_over(Subscriber& subscriber);

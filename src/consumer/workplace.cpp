@@ -27,7 +27,7 @@ Workplace::Workplace(ConsumerOptions of_consumer, std::unique_ptr<Connection> ow
 Result<Transaction> Workplace::begin() {
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection, TransactionMode::kWrite));
-    INSTEP_TRY(held.check(transaction));
+    INSTEP_TRY(held.require(transaction));
     return transaction;
 }
 

@@ -176,7 +176,7 @@ Result<void> DirectSubscriber::pass(const LogBatch& batch) {
     pass_at_ = now + kPassEvery;
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection_, TransactionMode::kWrite));
-    INSTEP_TRY(lease_.check(transaction));
+    INSTEP_TRY(lease_.require(transaction));
     INSTEP_TRY(reader_->confirm(transaction, batch, 0));
     return transaction.commit();
 }
@@ -214,7 +214,7 @@ Result<void> DirectSubscriber::acknowledge(std::uint32_t partition, Position pos
 Result<void> DirectSubscriber::confirm(std::size_t count) {
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection_, TransactionMode::kWrite));
-    INSTEP_TRY(lease_.check(transaction));
+    INSTEP_TRY(lease_.require(transaction));
     INSTEP_TRY(reader_->confirm(transaction, page_->batch, count));
     INSTEP_TRY(transaction.commit());
     acknowledged_ = page_->positions[count - 1];

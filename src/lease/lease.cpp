@@ -13,6 +13,14 @@ constexpr std::int64_t kGivenUp = 0;
 
 std::int64_t micros(Timestamp time) { return time.time_since_epoch().count(); }
 
+std::string literal(std::string_view text) {
+    std::string quoted = "'";
+    for (const char c : text) {
+        quoted += c == '\'' ? "''" : std::string(1, c);
+    }
+    return quoted + "'";
+}
+
 }  // namespace
 
 Result<Lease> Lease::create(LeaseOptions options) {
@@ -85,6 +93,16 @@ Result<void> Lease::check(Transaction& transaction) const {
                     fmt::format("{} lost the lease {}{}", options_.owner, options_.name,
                                 found ? fmt::format(" to {}", rows->text(0)) : ""));
     }
+    return {};
+}
+
+Result<void> Lease::require(Transaction& transaction) const {
+    if (!held_ || transaction.dialect().name() != "postgres") {
+        return check(transaction);
+    }
+    INSTEP_TRY(
+        transaction.execute(fmt::format("SELECT instep.require_lease({}, {}, {})",
+                                        literal(options_.name), literal(options_.owner), epoch_)));
     return {};
 }
 

@@ -8,7 +8,10 @@ namespace instep {
 namespace {
 
 using namespace std::chrono_literals;
+using test::Home;
+using test::run_sql;
 using test::SyncSystem;
+using test::value_of;
 
 class LeaseTest : public testing::Test {
 protected:
@@ -126,6 +129,64 @@ TEST_F(LeaseTest, RefusesBoundsThatMakeNoSense) {
     EXPECT_FALSE(Lease::create({"", "ann", 10s}));
     EXPECT_FALSE(Lease::create({"x", "ann", 10ms}));
 }
+
+class LeaseRequireTest : public testing::TestWithParam<Home> {
+protected:
+    void given_a_row() {
+        ASSERT_TRUE(
+            system.owner->execute_script("CREATE TABLE users (email text); "
+                                         "INSERT INTO users VALUES ('a')"));
+    }
+
+    /// A write under the lease, as relays and consumers do it.
+    Result<void> write() {
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*system.owner, TransactionMode::kWrite));
+        INSTEP_TRY(lease.require(transaction));
+        INSTEP_TRY(transaction.execute("UPDATE users SET email = 'written'"));
+        return transaction.commit();
+    }
+
+    SyncSystem system{{.owner = GetParam()}};
+    Lease lease = std::move(*Lease::create({"relay/7", "ann's", 10s}));
+};
+
+TEST_P(LeaseRequireTest, LetsTheHolderWrite) {
+    given_a_row();
+    ASSERT_TRUE(lease.hold(*system.owner).value());
+    const auto written = write();
+    EXPECT_TRUE(written) << written.error().message;
+    EXPECT_EQ(value_of(*system.owner, "SELECT email FROM users"), "written");
+}
+
+TEST_P(LeaseRequireTest, LetsNothingStandThatAFormerHolderWrites) {
+    given_a_row();
+    ASSERT_TRUE(lease.hold(*system.owner).value());
+    for (const char* loss :
+         {"UPDATE instep_lease SET epoch = epoch + 1",
+          "UPDATE instep_lease SET epoch = epoch - 1, owner = 'ben'", "DELETE FROM instep_lease"}) {
+        run_sql(*system.owner, loss);
+        const auto late = write();
+        ASSERT_FALSE(late);
+        EXPECT_EQ(late.error().code, ErrorCode::kFenced) << late.error().message;
+    }
+    EXPECT_EQ(value_of(*system.owner, "SELECT email FROM users"), "a");
+}
+
+TEST_P(LeaseRequireTest, FailsTheCommitWhereNothingElseIsDone) {
+    ASSERT_TRUE(lease.hold(*system.owner).value());
+    run_sql(*system.owner, "DELETE FROM instep_lease");
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite);
+    auto late = lease.require(*transaction);
+    late = late ? transaction->commit() : late;
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().code, ErrorCode::kFenced) << late.error().message;
+}
+
+INSTANTIATE_TEST_SUITE_P(On, LeaseRequireTest, testing::Values(Home::kSqlite, Home::kPostgres),
+                         [](const auto& home) {
+                             return home.param == Home::kSqlite ? "sqlite" : "postgres";
+                         });
 
 }  // namespace
 }  // namespace instep

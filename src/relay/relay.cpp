@@ -145,7 +145,7 @@ private:
         }
         const LogBatch done = *std::exchange(done_, std::nullopt);
         auto batch = reader_->advance(*connection_, done, [this](Transaction& transaction) {
-            return lease_.check(transaction);
+            return lease_.require(transaction);
         });
         INSTEP_FAIL_POINT("relay.after_confirm");
         return batch;
@@ -301,7 +301,7 @@ private:
         }
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(*connection_, TransactionMode::kWrite));
-        INSTEP_TRY(lease_.check(transaction));
+        INSTEP_TRY(lease_.require(transaction));
         INSTEP_TRY(reader_->confirm(transaction, batch, confirmed));
         return transaction.commit();
     }

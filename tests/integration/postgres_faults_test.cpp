@@ -235,19 +235,30 @@ TEST_F(PostgresReplicaFaults, AReplicaThatCrashesAgainAndAgainLosesNothing) {
     expect_in_step();
 }
 
+bool answers(PostgresSession& session) {
+    try {
+        return session.run("SELECT 1") == "1";
+    } catch (const std::runtime_error&) {
+        return false;
+    }
+}
+
 TEST_F(PostgresReplicaFaults, AKilledServerProcessTakesTheOthersAlong) {
     for (int i = 0; i < 3; ++i) {
         given_users(20);
         system.step();
-        const std::string process = PostgresSession(url()).run(
+        PostgresSession witness(url());
+        const std::string process = witness.run(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid() LIMIT 1");
         ASSERT_EQ(kill(std::stoi(process), SIGKILL), 0);
         // The server ends all connections without a word, and recovers.
+        EXPECT_TRUE(test::eventually([&] { return !answers(witness); }));
         EXPECT_TRUE(test::eventually([&] {
             system.step();
             try {
-                return PostgresSession(url()).run("SELECT 1") == "1";
+                PostgresSession another(url());
+                return answers(another);
             } catch (const std::runtime_error&) {
                 return false;
             }

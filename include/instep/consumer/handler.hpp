@@ -58,6 +58,9 @@ public:
     /// apply() records a span for each event itself; otherwise the consumer does for each batch.
     [[nodiscard]] virtual bool records_spans() const { return false; }
 
+    /// `instep replay` may ask for past events; to look for that costs a query now and then.
+    [[nodiscard]] virtual bool takes_replays() const { return true; }
+
     /// How many events took the handler longer than it should; only rises.
     [[nodiscard]] virtual std::uint64_t slow_events() const { return 0; }
 

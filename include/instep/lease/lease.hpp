@@ -48,6 +48,10 @@ public:
     /// Errors: kFenced if this owner does not hold the lease in its epoch; those of Connection.
     Result<void> check(Transaction& transaction) const;
 
+    /// As check(), but where that spares a round trip the transaction's next statement, or its
+    /// commit, fails in place of this call. For transactions that commit, or roll back for good.
+    Result<void> require(Transaction& transaction) const;
+
     /// Gives the lease up so that another may take it at once. No effect if not held.
     Result<void> release(Connection& connection);
 

@@ -105,6 +105,9 @@ public:
     Result<ApplyCounts> apply(Transaction& transaction,
                               std::span<const Event* const> events) override;
 
+    /// A backfill brings what a replica lacks.
+    [[nodiscard]] bool takes_replays() const override { return false; }
+
 private:
     class Impl;
     std::unique_ptr<Impl> impl_;

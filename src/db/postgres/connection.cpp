@@ -52,6 +52,9 @@ bool is_worth_keeping(std::string_view sql) {
                                [&](std::string_view word) { return sql.starts_with(word); });
 }
 
+/// Returns nothing, and fails unless something holds.
+bool is_condition(std::string_view sql) { return sql.starts_with("SELECT instep.require_"); }
+
 }  // namespace
 
 PostgresConnection::PostgresConnection(SessionOptions options, Session session, const Clock& clock)
@@ -85,8 +88,9 @@ bool PostgresConnection::in_transaction() const noexcept {
 
 /// Only on our own session: nobody else's statement can come between.
 bool PostgresConnection::can_defer(std::string_view sql) const noexcept {
-    const bool is_savepoint = sql.starts_with("SAVEPOINT ") || sql.starts_with("RELEASE SAVEPOINT");
-    return is_savepoint && begun_ && owned_ != nullptr && !is_pooled_ &&
+    const bool answers_nothing =
+        sql.starts_with("SAVEPOINT ") || sql.starts_with("RELEASE SAVEPOINT") || is_condition(sql);
+    return answers_nothing && begun_ && owned_ != nullptr && !is_pooled_ &&
            PQtransactionStatus(handle()) != PQTRANS_INERROR;
 }
 
@@ -435,6 +439,12 @@ Result<void> PostgresConnection::begin(TransactionMode mode) {
 }
 
 Result<void> PostgresConnection::commit() {
+    if (std::ranges::any_of(deferred_, &is_condition)) {
+        if (auto held = run_deferred(); !held) {
+            rollback();
+            return held;
+        }
+    }
     ++*transactions_ended_;
     begun_ = false;
     // Savepoints end with the transaction; one that sent nothing never began.

@@ -77,7 +77,8 @@ private:
     template <class Send>
     ServerResult run_behind_deferred(Send send, Then then);
 
-    /// True for a savepoint that may be set, or released, together with the next statement.
+    /// True for a savepoint that may be set, or released, together with the next statement, and
+    /// for what fails unless a condition holds.
     [[nodiscard]] bool can_defer(std::string_view sql) const noexcept;
     Result<std::vector<std::int64_t>> pipeline(std::string_view sql, const Statement& statement,
                                                ParameterRows rows);
@@ -95,7 +96,7 @@ private:
     /// We began the transaction that is open.
     bool begun_ = false;
 
-    /// BEGIN and savepoints that go to the server with the next statement.
+    /// BEGIN, savepoints and conditions that go to the server with the next statement.
     std::vector<std::string> deferred_;
     std::shared_ptr<std::uint64_t> transactions_ended_ = std::make_shared<std::uint64_t>(0);
 

@@ -44,6 +44,8 @@ constexpr std::array kMeanings = {
     Meaning{"57014", ErrorCode::kTimeout, ""},
     Meaning{"57P", ErrorCode::kUnavailable, "; it is tried again"},
     Meaning{"58", ErrorCode::kUnavailable, "; look at the server's log and disk"},
+    // instep.require_lease()
+    Meaning{"INS01", ErrorCode::kFenced, ""},
     Meaning{"P0", ErrorCode::kRejected, ""},
     Meaning{"XX", ErrorCode::kCorrupt, "; look at the server's log"},
 };
