@@ -15,7 +15,6 @@
 namespace instep::test {
 namespace {
 
-using std::chrono::seconds;
 using ::testing::HasSubstr;
 
 class PlayballTest : public testing::Test {
@@ -23,16 +22,13 @@ protected:
     /// As a supervisor does: again where it ends, as it does while Kafka is not up yet.
     void start(const std::string& service) {
         auto& process = processes_[service];
-        ASSERT_TRUE(eventually(
-            [&] {
-                process = std::make_unique<Process>(
-                    program(service), options({service + ".toml", "serve", "--apply"}));
-                return eventually(
-                           [&] { return process->has_ended() || process->prints("ready", {}); },
-                           seconds(30)) &&
-                       process->prints("ready", {});
-            },
-            seconds(60)));
+        ASSERT_TRUE(eventually([&] {
+            process = std::make_unique<Process>(program(service),
+                                                options({service + ".toml", "serve", "--apply"}));
+            return eventually(
+                       [&] { return process->has_ended() || process->prints("ready", {}); }) &&
+                   process->prints("ready", {});
+        }));
     }
 
     void kill(const std::string& service) {
@@ -75,11 +71,11 @@ protected:
     void instep(std::vector<std::string> words) const {
         words.insert(words.begin() + 1, {"auth.toml", "groups.toml"});
         Process process(INSTEP_PROGRAM, options(words));
-        const Finished finished = process.wait(seconds(70));
+        const Finished finished = process.wait();
         EXPECT_EQ(finished.exit, 0) << words[0] << ": " << finished.out << finished.err;
     }
 
-    void expect_in_step() const { instep({"wait", "--caught-up", "--timeout", "60s"}); }
+    void expect_in_step() const { instep({"wait", "--caught-up", "--timeout", "2m"}); }
 
     std::string auth_sql(const std::string& statements) const {
         return run_postgres(auth_.url(), statements);
@@ -152,8 +148,8 @@ TEST_F(PlayballTest, EachChangeTakesEffectOnceAndInOrderAlthoughServicesAreKille
     auth_sql("DELETE FROM users WHERE id LIKE '%7'");
     start("groups");
     start("auth");
-    ASSERT_TRUE(eventually([this] { return groups_sql("SELECT count(*) FROM departures") != "0"; },
-                           seconds(60)));
+    ASSERT_TRUE(
+        eventually([this] { return groups_sql("SELECT count(*) FROM departures") != "0"; }));
     kill("groups");
     rename_all(4);
     start("groups");
@@ -216,7 +212,7 @@ TEST_F(PlayballTest, TheScriptRunsOnServersAndLeavesNoDatabase) {
                            {"DATABASE_URL", postgres},
                            {"BROKER_URL", kafka_.url()}};
     Process script(fmt::format("{}/run", PLAYBALL_FOLDER), options);
-    const Finished finished = script.wait(seconds(120));
+    const Finished finished = script.wait(4 * kPatience);
     EXPECT_EQ(finished.exit, 0) << finished.out << finished.err;
     EXPECT_THAT(finished.out, HasSubstr("the group that was left empty is closed"));
     EXPECT_EQ(run_postgres(PostgresServer::shared().url(),
@@ -228,7 +224,7 @@ TEST(PlayballScriptTest, RunsWithoutAServer) {
     ProcessOptions options;
     options.environment = {{"INSTEP", INSTEP_PROGRAM}, {"INSTEP_EXAMPLE", PLAYBALL_PROGRAMS}};
     Process script(fmt::format("{}/run", PLAYBALL_FOLDER), options);
-    const Finished finished = script.wait(seconds(60));
+    const Finished finished = script.wait(4 * kPatience);
     EXPECT_EQ(finished.exit, 0) << finished.out << finished.err;
     EXPECT_THAT(finished.out, HasSubstr("the group that was left empty is closed"));
 }

@@ -40,7 +40,7 @@ TEST_F(LoopTest, RunsItsStepWhileThereIsWork) {
     });
     subject->start();
     EXPECT_TRUE(eventually([&] { return subject->stats().work == 5; }));
-    EXPECT_TRUE(subject->stop(10s));
+    EXPECT_TRUE(subject->stop(test::kPatience));
 }
 
 TEST_F(LoopTest, GoesOnAfterErrorsAndSaysThemOnce) {
@@ -53,7 +53,7 @@ TEST_F(LoopTest, GoesOnAfterErrorsAndSaysThemOnce) {
     });
     subject->start();
     EXPECT_TRUE(eventually([&] { return subject->stats().work == 1; }));
-    EXPECT_TRUE(subject->stop(10s));
+    EXPECT_TRUE(subject->stop(test::kPatience));
     EXPECT_EQ(subject->stats().errors, 10U);
     EXPECT_FALSE(subject->stats().failing);
     EXPECT_EQ(lines.count("the server is gone"), 1U);
@@ -64,7 +64,7 @@ TEST_F(LoopTest, StopEndsALongWaitAtOnce) {
     auto subject = loop([](const std::stop_token&) -> Result<std::uint64_t> { return 0; });
     subject->start();
     EXPECT_TRUE(eventually([&] { return subject->stats().steps > 9; }));
-    EXPECT_TRUE(subject->stop(10s)) << "the wait is up to an hour long";
+    EXPECT_TRUE(subject->stop(test::kPatience)) << "the wait is up to an hour long";
 }
 
 TEST_F(LoopTest, StopSaysWhenAStepOutlivesItsGrace) {
@@ -80,7 +80,7 @@ TEST_F(LoopTest, StopSaysWhenAStepOutlivesItsGrace) {
     EXPECT_EQ(subject->stop(1ms).error().code, ErrorCode::kTimeout);
     release = true;
     release.notify_all();
-    EXPECT_TRUE(subject->stop(10s));
+    EXPECT_TRUE(subject->stop(test::kPatience));
 }
 
 TEST_F(LoopTest, MayBeStartedAndStoppedFromSeveralThreadsAtOnce) {
@@ -97,12 +97,12 @@ TEST_F(LoopTest, MayBeStartedAndStoppedFromSeveralThreadsAtOnce) {
             threads.emplace_back([&] {
                 for (int i = 0; i < 200; ++i) {
                     subject->start();
-                    EXPECT_TRUE(subject->stop(10s));
+                    EXPECT_TRUE(subject->stop(test::kPatience));
                 }
             });
         }
     }
-    EXPECT_TRUE(subject->stop(10s));
+    EXPECT_TRUE(subject->stop(test::kPatience));
     EXPECT_FALSE(overlapped);
 }
 
@@ -111,8 +111,8 @@ TEST_F(LoopTest, MayBeStartedAndStoppedOverAndOver) {
     for (int i = 0; i < 50; ++i) {
         subject->start();
         subject->start();
-        EXPECT_TRUE(subject->stop(10s));
-        EXPECT_TRUE(subject->stop(10s));
+        EXPECT_TRUE(subject->stop(test::kPatience));
+        EXPECT_TRUE(subject->stop(test::kPatience));
     }
 }
 

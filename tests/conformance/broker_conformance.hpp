@@ -39,7 +39,8 @@ public:
     /// Lets time pass at the broker: on its clock, or by waiting.
     virtual void let_pass(std::chrono::milliseconds time) = 0;
 
-    /// The shortest time-out that the broker takes.
+    /// Short, since some of the tests let it pass. Longer than a busy machine may keep a test away,
+    /// where it passes by itself.
     virtual std::chrono::milliseconds member_timeout() = 0;
 
     /// How long nothing must arrive until nothing can be under way.

@@ -16,7 +16,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kReceiveEvents = 500;
 constexpr std::size_t kReceiveBytes = 4 << 20;
-constexpr auto kPatience = 20s;
 
 void append(std::vector<Delivery>& all, std::vector<Delivery> more) {
     std::ranges::move(more, std::back_inserter(all));
@@ -98,17 +97,15 @@ void BrokerConformance::publish_by(Publisher& publisher, std::uint32_t partition
 
 std::vector<Delivery> BrokerConformance::collect(Subscriber& subscriber, std::size_t count) {
     std::vector<Delivery> all;
-    EXPECT_TRUE(eventually(
-        [&] {
-            EXPECT_TRUE(subscriber.assignments());
-            append(all, subscriber.receive(kReceiveEvents, kReceiveBytes).value());
-            if (all.size() < count) {
-                subscriber.wait({}, 20ms);
-            }
-            return all.size() >= count;
-        },
-        kPatience))
-        << all.size() << " of " << count << " events came";
+    EXPECT_TRUE(eventually([&] {
+        EXPECT_TRUE(subscriber.assignments());
+        append(all, subscriber.receive(kReceiveEvents, kReceiveBytes).value());
+        if (all.size() < count) {
+            subscriber.wait({}, 20ms);
+        }
+        return all.size() >= count;
+    })) << all.size()
+        << " of " << count << " events came";
     return all;
 }
 
@@ -137,16 +134,13 @@ std::vector<Delivery> BrokerConformance::collect_rest(Subscriber& subscriber) {
 void BrokerConformance::await_shares(std::vector<Subscriber*> members,
                                      std::vector<std::size_t> counts) {
     std::vector<std::size_t> held;
-    ASSERT_TRUE(eventually(
-        [&] {
-            held.clear();
-            for (Subscriber* member : members) {
-                held.push_back(member->assignments().value().size());
-            }
-            return held == counts;
-        },
-        kPatience))
-        << ::testing::PrintToString(held);
+    ASSERT_TRUE(eventually([&] {
+        held.clear();
+        for (Subscriber* member : members) {
+            held.push_back(member->assignments().value().size());
+        }
+        return held == counts;
+    })) << ::testing::PrintToString(held);
 }
 
 void BrokerConformance::acknowledge(Subscriber& subscriber, std::span<const Delivery> deliveries) {

@@ -67,7 +67,7 @@ TEST_P(DbConformance, MigratesFromSeveralConnectionsAtOnce) {
     std::atomic<std::uint32_t> taken = 0;
     std::barrier start(4);
     const auto call = [&] {
-        const auto own = connect({.durability = Durability::kProcess, .lock_patience = 30s});
+        const auto own = connect({.durability = Durability::kProcess, .lock_patience = 60s});
         start.arrive_and_wait();
         const auto steps = migrate(*own, migrations);
         EXPECT_TRUE(steps) << steps.error().message;

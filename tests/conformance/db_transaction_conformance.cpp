@@ -125,7 +125,7 @@ TEST_P(DbConformance, LosesNoUpdateOfConcurrentWriters) {
     given("CREATE TABLE counter (value BIGINT)");
     given("INSERT INTO counter VALUES (0)");
     const auto count_up = [this](int times) {
-        const auto own = connect({.durability = Durability::kProcess, .lock_patience = 30s});
+        const auto own = connect({.durability = Durability::kProcess, .lock_patience = 60s});
         for (int i = 0; i < times; ++i) {
             auto transaction = begin(*own, TransactionMode::kWrite);
             transaction.execute("UPDATE counter SET value = value + 1").value();

@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 class KafkaBackend final : public BrokerBackend {
 public:
     std::unique_ptr<Broker> connect() override {
-        return open_kafka_broker(KafkaServer::shared().url()).value();
+        return open_kafka_broker(KafkaServer::shared().url(),
+                                 {.publish_timeout = 30s, .request_timeout = 30s})
+            .value();
     }
 
     std::string own_name(std::string_view name) override {
@@ -34,7 +36,7 @@ public:
         std::ignore = eventually([] { return false; }, time);
     }
 
-    std::chrono::milliseconds member_timeout() override { return 2s; }
+    std::chrono::milliseconds member_timeout() override { return 6s; }
     std::chrono::milliseconds quiet_time() override { return 300ms; }
 
     void publish_junk(std::string_view topic, std::uint32_t partition,

@@ -26,7 +26,7 @@ public:
     void let_pass(std::chrono::milliseconds time) override {
         std::ignore = eventually([] { return false; }, time);
     }
-    std::chrono::milliseconds member_timeout() override { return 1s; }
+    std::chrono::milliseconds member_timeout() override { return 6s; }
     std::chrono::milliseconds quiet_time() override { return 100ms; }
 
     void publish_junk(std::string_view topic, std::uint32_t partition,

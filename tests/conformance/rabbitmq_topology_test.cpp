@@ -31,7 +31,7 @@ protected:
 
     Result<std::unique_ptr<Subscriber>> subscribe(Broker& broker) {
         return broker.subscribe(
-            {.subscription = reader_, .topic = topic_, .member = "one", .member_timeout = 1s});
+            {.subscription = reader_, .topic = topic_, .member = "one", .member_timeout = 20s});
     }
 
     PublishOutcome publish(std::size_t count) {
@@ -175,13 +175,13 @@ TEST_F(RabbitmqTopology, KeepsThePartitionsOfAMemberThatIsOnlySlow) {
     const auto subscriber =
         broker_
             ->subscribe(
-                {.subscription = reader_, .topic = topic_, .member = "slow", .member_timeout = 6s})
+                {.subscription = reader_, .topic = topic_, .member = "slow", .member_timeout = 12s})
             .value();
     ASSERT_FALSE(publish(1).failure);
     const auto deliveries = receive(*subscriber, 1);
-    // Longer than the server waits for a sign of life of a connection with heartbeats of 3 s
+    // Longer than the server waits for a sign of life of a connection with heartbeats of 6 s
     // would be with none at all is the time-out itself; here the thread has sent some.
-    std::ignore = eventually([] { return false; }, 4500ms);
+    std::ignore = eventually([] { return false; }, 8s);
     EXPECT_TRUE(subscriber->acknowledge(0, deliveries.front().position));
 }
 

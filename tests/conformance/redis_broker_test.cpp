@@ -33,8 +33,7 @@ public:
         std::ignore = eventually([&] { return clock_.monotonic() >= until; }, time + 10s);
     }
 
-    // Longer than the broker needs, because a busy machine may keep a test away for a second.
-    std::chrono::milliseconds member_timeout() override { return 3s; }
+    std::chrono::milliseconds member_timeout() override { return 6s; }
     std::chrono::milliseconds quiet_time() override { return 50ms; }
 
     void publish_junk(std::string_view topic, std::uint32_t partition,

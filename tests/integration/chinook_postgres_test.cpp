@@ -178,7 +178,7 @@ protected:
     }
 
     void expect_in_step() const {
-        expect_ok({"wait", "--caught-up"});
+        expect_ok({"wait", "--caught-up", "--timeout", "2m"});
         const auto owner = open("chinook");
         for (const std::string_view replica : {"mirror", "shelf"}) {
             const auto copy = open(replica);
@@ -207,7 +207,7 @@ TEST_P(ChinookPostgresTest, EveryTableIsFollowedWhileItIsFilledAndChanged) {
     Process daemon(INSTEP_PROGRAM, options({"run"}));
     ASSERT_TRUE(daemon.prints("ready"));
     // With writers at work, and again in the quiet.
-    expect_ok({"wait", "--caught-up"});
+    expect_ok({"wait", "--caught-up", "--timeout", "2m"});
     expect_ok({"verify"});
     const Finished written = writer.wait();
     EXPECT_EQ(written.exit, 0) << written.err;

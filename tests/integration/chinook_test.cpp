@@ -197,7 +197,7 @@ protected:
         expect_ok({"apply"});
         daemon_ = std::make_unique<Process>(INSTEP_PROGRAM, options({"run"}));
         ASSERT_TRUE(daemon_->prints("ready"));
-        expect_ok({"wait", "--caught-up"});
+        expect_ok({"wait", "--caught-up", "--timeout", "2m"});
     }
 
     void stop() {
@@ -260,7 +260,7 @@ protected:
     }
 
     void expect_in_step() const {
-        expect_ok({"wait", "--caught-up"});
+        expect_ok({"wait", "--caught-up", "--timeout", "2m"});
         for (const Copy& copy : kCopies) {
             expect_equal(copy);
         }

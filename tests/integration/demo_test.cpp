@@ -20,7 +20,7 @@ protected:
         arguments.insert(arguments.begin(), "demo");
         arguments.emplace_back("--json");
         Process demo(INSTEP_PROGRAM, options(arguments));
-        const Finished finished = demo.wait(seconds(120));
+        const Finished finished = demo.wait();
         EXPECT_EQ(finished.exit, exit) << finished.out << finished.err;
         EXPECT_EQ(finished.err, "");
         EXPECT_EQ(finished.out.find('\n'), finished.out.size() - 1) << finished.out;
@@ -38,7 +38,7 @@ protected:
 
     Finished interrupt() {
         demo_->signal(SIGINT);
-        return demo_->wait(seconds(10));
+        return demo_->wait();
     }
 
     std::optional<Process> demo_;

@@ -102,7 +102,7 @@ private:
         const std::string programs = std::filesystem::path(INSTEP_PROGRAM).parent_path().string();
         shell.environment = environment_;
         shell.environment.emplace_back("PATH", fmt::format("{}:{}", programs, std::getenv("PATH")));
-        std::string out = run_process("/bin/bash", shell).out;
+        std::string out = Process("/bin/bash", shell).wait(2 * kPatience).out;
         out = replaced(std::move(out), folder_.path().string(), kShownFolder);
         std::vector<std::string> outputs;
         constexpr std::string_view kMark = "@@@\n";

@@ -40,7 +40,7 @@ protected:
     }
 
     void expect_in_step() const {
-        expect_ok({"wait", "--caught-up", "iam.toml", "data_owner.toml"});
+        expect_ok({"wait", "--caught-up", "--timeout", "2m", "iam.toml", "data_owner.toml"});
         EXPECT_EQ(value("data_owner.db", kRows), value("iam.db",
                                                        "SELECT group_concat(id || username) "
                                                        "FROM (SELECT * FROM users "
@@ -65,7 +65,7 @@ TEST_F(KafkaTest, KeepsAReplicaInStep) {
 
     expect_in_step();
     running.signal(SIGTERM);
-    EXPECT_EQ(running.wait(20s).exit, 0);
+    EXPECT_EQ(running.wait().exit, 0);
     expect_ok({"verify", "iam.toml", "data_owner.toml"});
 }
 
@@ -83,8 +83,8 @@ TEST_F(KafkaTest, OwnerAndReplicaInProcessesOfTheirOwnSurviveARestartOfTheServer
     expect_in_step();
     owner.signal(SIGTERM);
     replica.signal(SIGTERM);
-    EXPECT_EQ(owner.wait(20s).exit, 0);
-    EXPECT_EQ(replica.wait(20s).exit, 0);
+    EXPECT_EQ(owner.wait().exit, 0);
+    EXPECT_EQ(replica.wait().exit, 0);
     expect_ok({"verify", "iam.toml", "data_owner.toml"});
 }
 
@@ -95,7 +95,7 @@ TEST_F(KafkaTest, ATopicWithOtherPartitionsIsTold) {
 
     EXPECT_TRUE(running.complains("exists with 3 partitions, not 1"));
     running.signal(SIGTERM);
-    running.wait(20s);
+    running.wait();
 }
 
 TEST_F(KafkaTest, AServerThatIsNotThereIsTold) {

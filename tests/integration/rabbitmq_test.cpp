@@ -11,8 +11,6 @@
 namespace instep::test {
 namespace {
 
-using std::chrono::seconds;
-
 class RabbitmqServices : public CliTest {
 protected:
     /// The files of CliTest, with a vhost of the test's own instead of the embedded broker.
@@ -47,13 +45,10 @@ table = "lookup_users"
     void expect_in_step() {
         // A server that has just started says for a moment that its queues are away.
         Finished waited;
-        EXPECT_TRUE(eventually(
-            [&] {
-                waited =
-                    run({"wait", "iam.toml", "data_owner.toml", "--caught-up", "--timeout", "60s"});
-                return waited.exit != 4;
-            },
-            seconds(60)));
+        EXPECT_TRUE(eventually([&] {
+            waited = run({"wait", "iam.toml", "data_owner.toml", "--caught-up", "--timeout", "2m"});
+            return waited.exit != 4;
+        }));
         EXPECT_EQ(waited.exit, 0) << waited.out << waited.err;
         const Finished verified = run({"verify", "iam.toml", "data_owner.toml"});
         EXPECT_EQ(verified.exit, 0) << verified.out << verified.err;
@@ -81,7 +76,7 @@ TEST_F(RabbitmqServices, KeepAReplicaInStep) {
     const Finished checked = run({"check", "iam.toml", "data_owner.toml"});
     EXPECT_EQ(checked.exit, 0) << checked.out << checked.err;
     services.signal(SIGTERM);
-    const Finished ended = services.wait(seconds(30));
+    const Finished ended = services.wait();
     EXPECT_EQ(ended.exit, 0) << ended.out << ended.err;
 }
 

@@ -51,7 +51,7 @@ protected:
 
     void expect_caught_up() const {
         const Finished waited =
-            run({"wait", "--caught-up", "--timeout", "60s", "iam.toml", "data_owner.toml"});
+            run({"wait", "--caught-up", "--timeout", "2m", "iam.toml", "data_owner.toml"});
         EXPECT_EQ(waited.exit, 0) << waited.out << waited.err;
     }
 

@@ -17,8 +17,6 @@
 namespace instep::test {
 namespace {
 
-using std::chrono::seconds;
-
 constexpr const char* kExample = INSTEP_SOURCE_DIR "/examples/user_directory";
 
 /// The followers' databases, by the name of their service file.
@@ -102,11 +100,11 @@ protected:
                                           "processing.toml", "admin.toml"};
         words.insert(words.end(), more.begin(), more.end());
         Process process(INSTEP_PROGRAM, options(words));
-        return process.wait(seconds(60));
+        return process.wait();
     }
 
     void expect_caught_up() const {
-        const Finished waited = instep("wait", {"--caught-up", "--timeout", "45s"});
+        const Finished waited = instep("wait", {"--caught-up", "--timeout", "2m"});
         EXPECT_EQ(waited.exit, 0) << waited.err;
     }
 
@@ -231,7 +229,7 @@ protected:
         options.arguments = std::move(words);
         options.environment = {{"INSTEP", INSTEP_PROGRAM}};
         Process script(fmt::format("{}/run", kExample), options);
-        return script.wait(seconds(90));
+        return script.wait();
     }
 
     static void expect_proof(const Finished& finished) {

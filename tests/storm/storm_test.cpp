@@ -10,7 +10,7 @@ namespace {
 
 test::Finished run(std::vector<std::string> arguments) {
     test::Process storm(INSTEP_STORM, {.arguments = std::move(arguments)});
-    return storm.wait(std::chrono::seconds(280));
+    return storm.wait(4 * test::kPatience);
 }
 
 }  // namespace

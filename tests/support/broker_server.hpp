@@ -3,7 +3,6 @@
 #include "instep/broker/broker.hpp"
 #include "tests/support/tcp_proxy.hpp"
 
-#include <chrono>
 #include <memory>
 #include <string>
 
@@ -29,9 +28,6 @@ public:
 
     /// Starts it again and returns when it takes connections.
     virtual void start() = 0;
-
-    /// The longest that a call of the broker may take while nothing answers.
-    virtual std::chrono::milliseconds patience() = 0;
 };
 
 }  // namespace instep::test

@@ -31,7 +31,6 @@ public:
     void stop() override { server_.stop(); }
     void kill() override { server_.kill(); }
     void start() override { server_.start(); }
-    std::chrono::milliseconds patience() override { return 15s; }
 
 private:
     std::unique_ptr<TcpProxy> proxy_;
@@ -48,7 +47,6 @@ public:
     void stop() override { server().stop(); }
     void kill() override { server().kill(); }
     void start() override { server().start(); }
-    std::chrono::milliseconds patience() override { return server().patience(); }
 
 private:
     static ProxiedServer& server() {

@@ -9,7 +9,7 @@ namespace instep::test {
 
 namespace {
 
-constexpr int kTimeoutMs = 20'000;
+constexpr int kTimeoutMs = 120'000;
 
 struct Delivered {
     bool is_done = false;

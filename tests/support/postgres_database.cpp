@@ -36,7 +36,7 @@ PostgresDatabase::~PostgresDatabase() {
     // that the test has stopped takes the database with its folder.
     try {
         run_postgres(server_.url(),
-                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                     "SELECT pg_terminate_backend(pid, 120000) FROM pg_stat_activity "
                      "WHERE datname = '" +
                          name_ + "'");
         run_postgres(server_.url(), "DROP DATABASE \"" + name_ + "\" WITH (FORCE)");

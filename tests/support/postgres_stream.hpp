@@ -117,7 +117,7 @@ protected:
     }
 
     std::unique_ptr<ReplicationConnection> connect() {
-        return ReplicationConnection::open(options_.url, clock_, std::chrono::seconds(10)).value();
+        return ReplicationConnection::open(options_.url, clock_, kPatience).value();
     }
 
     Result<std::unique_ptr<ReplicationStream>> try_start(Lsn from = {}) {
@@ -137,7 +137,7 @@ protected:
     std::string run(const std::string& sql) { return run_postgres(database_.url(), sql); }
 
     static std::optional<pgoutput::Message> receive(ReplicationStream& stream) {
-        return stream.receive(std::chrono::seconds(10)).value();
+        return stream.receive(kPatience).value();
     }
 
     /// All up to and with the `count`th Commit.

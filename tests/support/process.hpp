@@ -47,7 +47,7 @@ public:
 
     /// Stops it by SIGSTOP. True once all of it stands still: a signal that is sent while a thread
     /// still runs may be taken before the stop. False at the deadline.
-    [[nodiscard]] bool stop(std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+    [[nodiscard]] bool stop(std::chrono::milliseconds deadline = kPatience) const;
 
     [[nodiscard]] pid_t id() const { return pid_; }
 
@@ -59,15 +59,16 @@ public:
 
     /// True once stdout, or stderr, holds `text`; false at the deadline.
     [[nodiscard]] bool prints(std::string_view text,
-                              std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
-    [[nodiscard]] bool complains(
-        std::string_view text, std::chrono::milliseconds deadline = std::chrono::seconds(10)) const;
+                              std::chrono::milliseconds deadline = kPatience) const;
+    [[nodiscard]] bool complains(std::string_view text,
+                                 std::chrono::milliseconds deadline = kPatience) const;
 
     /// What it has printed to stderr until now.
     [[nodiscard]] std::string complaints() const { return err_.text(); }
 
-    /// Waits for its end; kills it at the deadline.
-    Finished wait(std::chrono::milliseconds deadline = std::chrono::seconds(30));
+    /// Waits for its end; kills it at the deadline, which is behind those of its own that a test
+    /// sets to kPatience.
+    Finished wait(std::chrono::milliseconds deadline = 2 * kPatience);
 
 private:
     /// A memory file that the child writes to.

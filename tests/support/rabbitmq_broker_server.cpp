@@ -8,8 +8,6 @@ namespace instep::test {
 
 namespace {
 
-using namespace std::chrono_literals;
-
 class RabbitmqBehindProxy final : public BrokerServer {
 public:
     std::unique_ptr<Broker> connect() override {
@@ -25,7 +23,6 @@ public:
         vhost_.server().kill();
     }
     void start() override { vhost_.server().start(); }
-    std::chrono::milliseconds patience() override { return 25s; }
 
 private:
     RabbitmqVhost vhost_;

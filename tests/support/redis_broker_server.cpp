@@ -8,8 +8,6 @@ namespace instep::test {
 
 namespace {
 
-using namespace std::chrono_literals;
-
 class RedisBrokerServer final : public BrokerServer {
 public:
     std::unique_ptr<Broker> connect() override {
@@ -17,14 +15,13 @@ public:
     }
 
     [[nodiscard]] std::string url() const override {
-        return "redis://127.0.0.1:" + std::to_string(proxy_.port()) + "?timeout=1000";
+        return "redis://127.0.0.1:" + std::to_string(proxy_.port()) + "?timeout=2000";
     }
 
     TcpProxy& proxy() override { return proxy_; }
     void stop() override { server_.stop(); }
     void kill() override { server_.kill(); }
     void start() override { server_.start(); }
-    std::chrono::milliseconds patience() override { return 5s; }
 
 private:
     RedisServer server_;

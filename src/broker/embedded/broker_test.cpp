@@ -308,7 +308,7 @@ TEST_F(EmbeddedBroker, WakesAWaitingMemberOfTheSameBroker) {
     std::jthread publishes([&] { publish(0, 1); });
 
     while (a->receive(1, 1).value().empty()) {
-        a->wait({}, 10min);
+        a->wait({}, 1h);
     }
 }
 

@@ -53,18 +53,15 @@ protected:
 
     static std::vector<Delivery> collect(Subscriber& subscriber, std::size_t count) {
         std::vector<Delivery> all;
-        EXPECT_TRUE(test::eventually(
-            [&] {
-                EXPECT_TRUE(subscriber.assignments());
-                auto more = subscriber.receive(100, 1 << 20).value();
-                std::ranges::move(more, std::back_inserter(all));
-                if (all.size() < count) {
-                    subscriber.wait({}, 50ms);
-                }
-                return all.size() >= count;
-            },
-            20s))
-            << all.size();
+        EXPECT_TRUE(test::eventually([&] {
+            EXPECT_TRUE(subscriber.assignments());
+            auto more = subscriber.receive(100, 1 << 20).value();
+            std::ranges::move(more, std::back_inserter(all));
+            if (all.size() < count) {
+                subscriber.wait({}, 50ms);
+            }
+            return all.size() >= count;
+        })) << all.size();
         return all;
     }
 
@@ -195,16 +192,14 @@ TEST_F(KafkaBrokerTest, TellsThatATopicWasDeleted) {
     foreign_.delete_topic(topic_);
 
     std::optional<Error> told;
-    EXPECT_TRUE(test::eventually(
-        [&] {
-            if (const auto held = subscriber->assignments(); !held) {
-                told = held.error();
-            } else if (const auto received = subscriber->receive(1, 1 << 20); !received) {
-                told = received.error();
-            }
-            return told.has_value();
-        },
-        30s));
+    EXPECT_TRUE(test::eventually([&] {
+        if (const auto held = subscriber->assignments(); !held) {
+            told = held.error();
+        } else if (const auto received = subscriber->receive(1, 1 << 20); !received) {
+            told = received.error();
+        }
+        return told.has_value();
+    }));
     EXPECT_THAT(told.value_or(Error{}).message, HasSubstr(topic_));
     const auto outcome = publish(1);
     ASSERT_TRUE(outcome.failure);
@@ -330,9 +325,7 @@ TEST(KafkaLoginTest, ARefusedLoginIsToldWithoutThePassword) {
 class KafkaTlsTest : public ::testing::Test {
 protected:
     std::unique_ptr<Broker> open_with(const std::string& options) {
-        return open_kafka_broker(server_.url(options),
-                                 {.publish_timeout = 2s, .request_timeout = 2s})
-            .value();
+        return open_kafka_broker(server_.url(options)).value();
     }
 
     static PublishOutcome publish(Broker& broker) {
@@ -357,12 +350,10 @@ TEST_F(KafkaTlsTest, EventsPassToAServerThatTheUrlTrusts) {
     EXPECT_FALSE(outcome.failure) << outcome.failure->message;
     const auto subscriber =
         broker->subscribe({.subscription = "s", .topic = "t", .member = "one"}).value();
-    EXPECT_TRUE(test::eventually(
-        [&] {
-            EXPECT_TRUE(subscriber->assignments());
-            return subscriber->receive(1, 1 << 20).value().size() == 1;
-        },
-        20s));
+    EXPECT_TRUE(test::eventually([&] {
+        EXPECT_TRUE(subscriber->assignments());
+        return subscriber->receive(1, 1 << 20).value().size() == 1;
+    }));
 }
 
 TEST_F(KafkaTlsTest, AServerThatTheUrlDoesNotTrustIsRefused) {

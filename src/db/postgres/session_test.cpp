@@ -32,7 +32,7 @@ TEST(SessionTest, GivesAStatementTheTimeThatTheUrlAllows) {
     const test::PostgresDatabase own;
     const SystemClock clock;
     const auto database =
-        open_postgres(own.url() + "?options=-c%20statement_timeout%3D50", clock).value();
+        open_postgres(own.url() + "?options=-c%20statement_timeout%3D1000", clock).value();
     const auto connection = database->connect().value();
     EXPECT_EQ(connection->query("SELECT pg_sleep(60)", {}).error().code, ErrorCode::kTimeout);
     EXPECT_TRUE(connection->query("SELECT 1", {}));

@@ -18,7 +18,7 @@ protected:
 TEST_F(PauseTest, IsHonouredByWhoRunsUntilItIsResumed) {
     given_filled_replica();
     Process services(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
-    ASSERT_EQ(caught_up("20s").exit, 0);
+    ASSERT_EQ(caught_up("2m").exit, 0);
     const Finished paused = run(
         {"pause", "data_owner.toml", "lookup_users", "--who", "ada", "--reason", "a migration"});
     EXPECT_EQ(paused.exit, 0) << paused.err;
@@ -30,7 +30,7 @@ TEST_F(PauseTest, IsHonouredByWhoRunsUntilItIsResumed) {
     EXPECT_THAT(run({"status", "iam.toml", "data_owner.toml"}).out,
                 HasSubstr("is paused by ada: a migration"));
     EXPECT_EQ(run({"resume", "data_owner.toml", "lookup_users"}).exit, 0);
-    EXPECT_EQ(caught_up("20s").exit, 0);
+    EXPECT_EQ(caught_up("2m").exit, 0);
     EXPECT_EQ(value("data_owner.db", "SELECT count(*) FROM lookup_users WHERE id = 4"), "1");
 }
 

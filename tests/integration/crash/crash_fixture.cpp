@@ -245,7 +245,7 @@ void CrashFixture::look() {
 
 void CrashFixture::expect_caught_up() {
     const Finished waited =
-        run({"wait", "iam.toml", "data_owner.toml", "--caught-up", "--timeout", "20s"});
+        run({"wait", "iam.toml", "data_owner.toml", "--caught-up", "--timeout", "2m"});
     EXPECT_EQ(waited.exit, 0) << waited.err << run({"status", "iam.toml", "data_owner.toml"}).out;
     // A verification may still be under way, one digest after the other.
     Finished status;
@@ -311,6 +311,7 @@ std::unique_ptr<Connection> CrashFixture::open(const std::string& name) const {
                               : open_sqlite(folder_.file(name + ".db"), clock_);
     EXPECT_TRUE(database);
     ConnectOptions options;
+    options.lock_patience = seconds(60);
     // A file survives the tests' kills anyway; a server that crashes takes more with it.
     options.durability = server_ == nullptr ? Durability::kProcess : Durability::kFull;
     auto connection = (*database)->connect(options);

@@ -70,7 +70,8 @@ protected:
 
     /// Writes, watches the replicas and now and then asks for something, until `done` or the
     /// deadline. Returns done().
-    bool work_until(const std::function<bool()>& done, std::chrono::milliseconds deadline);
+    bool work_until(const std::function<bool()>& done,
+                    std::chrono::milliseconds deadline = kPatience);
 
     /// Everything written has arrived once and is equal, nothing is parked, no flow lags; both
     /// processes end cleanly.

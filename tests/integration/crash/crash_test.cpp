@@ -125,13 +125,13 @@ TEST_P(CrashPointTest, LosesNothingRepeatsNothingAndGoesBackNowhere) {
     writer_->write(200);
     start(other);
     start(point.side, fmt::format("{}=crash@{}", point.name, point.hit));
-    ASSERT_TRUE(work_until([&] { return process(point.side)->has_ended(); }, 8s))
+    ASSERT_TRUE(work_until([&] { return process(point.side)->has_ended(); }))
         << point.name << " was not passed " << point.hit << " times";
     bury(point.side);
     start(point.side);
     // Few, since a lost change hides behind the next one of its key.
     int more = 10;
-    EXPECT_TRUE(work_until([&] { return --more == 0; }, 8s));
+    EXPECT_TRUE(work_until([&] { return --more == 0; }));
     without_poison();
     expect_in_step();
 }
@@ -225,13 +225,13 @@ TEST_P(CrashTest, AnotherProcessTakesOverTheRelayOfAKilledOne) {
     start(Side::kReplicas);
     start(Side::kOwner);
     const pid_t first = process(Side::kOwner)->id();
-    ASSERT_TRUE(work_until([&] { return relaying() == first; }, 5s));
+    ASSERT_TRUE(work_until([&] { return relaying() == first; }));
     auto second = launch(Side::kOwner);
     ASSERT_TRUE(second->prints("ready"));
     EXPECT_EQ(relaying(), first);
     process(Side::kOwner)->signal(SIGKILL);
     EXPECT_EQ(process(Side::kOwner)->wait().exit, 137);
-    EXPECT_TRUE(work_until([&] { return relaying() == second->id(); }, 20s));
+    EXPECT_TRUE(work_until([&] { return relaying() == second->id(); }));
     process(Side::kOwner) = std::move(second);
     expect_in_step();
 }
@@ -297,7 +297,7 @@ TEST_P(ServerCrashTest, CrashesOfTheServerLoseNothing) {
         crash_server();
     }
     int more = 10;
-    EXPECT_TRUE(work_until([&] { return --more == 0; }, 8s));
+    EXPECT_TRUE(work_until([&] { return --more == 0; }));
     expect_in_step();
 }
 
@@ -312,7 +312,7 @@ TEST_P(ServerCrashTest, EndedConnectionsLoseNothing) {
                 "pid <> pg_backend_pid()");
     }
     int more = 10;
-    EXPECT_TRUE(work_until([&] { return --more == 0; }, 8s));
+    EXPECT_TRUE(work_until([&] { return --more == 0; }));
     expect_in_step();
 }
 
@@ -328,7 +328,7 @@ TEST_F(WalCrashTest, AReaderThatDiesBehindANewSlotLosesNothing) {
     writer_->write(200);
     start(Side::kReplicas);
     start(Side::kOwner, "wal.after_new_slot=crash");
-    ASSERT_TRUE(work_until([&] { return process(Side::kOwner)->has_ended(); }, 8s));
+    ASSERT_TRUE(work_until([&] { return process(Side::kOwner)->has_ended(); }));
     bury(Side::kOwner);
     start(Side::kOwner);
     expect_in_step();

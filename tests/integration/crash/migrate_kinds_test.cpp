@@ -40,21 +40,20 @@ protected:
         start(Side::kOwner);
         start(Side::kReplicas);
         audit_ = std::make_unique<Process>(INSTEP_AUDIT_SERVICE, options({"audit.toml"}));
-        EXPECT_TRUE(audit_->prints("ready", 30s));
+        EXPECT_TRUE(audit_->prints("ready"));
         write_for_a_while();
     }
 
     void write_for_a_while() {
         int more = 20;
-        EXPECT_TRUE(work_until([&] { return --more == 0; }, 30s));
+        EXPECT_TRUE(work_until([&] { return --more == 0; }));
     }
 
     /// All of them go there, come to rest, and start again with files that name it.
     void move_to(const std::string& broker) {
-        Process command(INSTEP_PROGRAM,
-                        options({"migrate-broker", "iam.toml", "data_owner.toml", "audit.toml",
-                                 "--to", broker, "--timeout", "90s"}));
-        EXPECT_TRUE(work_until([&] { return command.has_ended(); }, 100s));
+        Process command(INSTEP_PROGRAM, options({"migrate-broker", "iam.toml", "data_owner.toml",
+                                                 "audit.toml", "--to", broker, "--timeout", "2m"}));
+        EXPECT_TRUE(work_until([&] { return command.has_ended(); }, 2 * kPatience));
         const Finished done = command.wait();
         ASSERT_EQ(done.exit, 0) << done.err;
         write_for_a_while();
@@ -70,13 +69,10 @@ protected:
     void expect_audited_once() {
         const std::string committed =
             value_of(*owner_, "SELECT count(*) FROM instep_log WHERE topic = 'iam.item'");
-        EXPECT_TRUE(eventually(
-            [&] {
-                return value_of(*audited_, "SELECT count(DISTINCT event_id) FROM audited") ==
-                       committed;
-            },
-            60s))
-            << "of " << committed;
+        EXPECT_TRUE(eventually([&] {
+            return value_of(*audited_, "SELECT count(DISTINCT event_id) FROM audited") == committed;
+        })) << "of "
+            << committed;
         EXPECT_EQ(value_of(*audited_, "SELECT count(*) FROM audited"), committed);
         EXPECT_EQ(value_of(*audited_,
                            "SELECT count(*) FROM (SELECT version, lag(version) OVER (PARTITION BY "

@@ -1,5 +1,6 @@
 #include "instep/db/postgres/replication/connection.hpp"
 
+#include "tests/support/eventually.hpp"
 #include "tests/support/postgres_database.hpp"
 #include "tests/support/postgres_session.hpp"
 
@@ -18,6 +19,7 @@ namespace instep {
 namespace {
 
 using namespace std::chrono_literals;
+using test::kPatience;
 using test::PostgresDatabase;
 using test::PostgresServer;
 using test::PostgresSession;
@@ -31,7 +33,7 @@ ErrorCode code(const auto& result) { return result.error().code; }
 
 class ReplicationSlots : public ::testing::Test {
 protected:
-    std::unique_ptr<ReplicationConnection> connect(std::chrono::milliseconds patience = 10s) {
+    std::unique_ptr<ReplicationConnection> connect(std::chrono::milliseconds patience = kPatience) {
         return ReplicationConnection::open(database_.url(), clock_, patience).value();
     }
 
@@ -105,7 +107,7 @@ TEST_F(ReplicationSlots, AreNotLeftBehindWhenOlderTransactionsGoOnForTooLong) {
     PostgresSession writer(database_.url());
     writer.run("BEGIN");
     writer.run("INSERT INTO item VALUES (1)");
-    const auto connection = connect(300ms);
+    const auto connection = connect(3s);
     const auto created = connection->create_slot("mine", SnapshotExport::kNone);
     ASSERT_FALSE(created.has_value());
     EXPECT_EQ(code(created), ErrorCode::kTimeout);
@@ -144,14 +146,14 @@ TEST_F(ReplicationSlots, NeedTheRightToReplicate) {
     run("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN");
     std::string url = database_.url();
     url.replace(url.find("tester"), 6, "plain");
-    const auto refused = try_connect(url, 10s);
+    const auto refused = try_connect(url, kPatience);
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(code(refused), ErrorCode::kPermissionDenied);
     EXPECT_THAT(refused.error().message, HasSubstr("REPLICATION"));
 }
 
 TEST_F(ReplicationSlots, NeedADatabaseThatExists) {
-    const auto refused = try_connect(PostgresServer::shared().url("nowhere"), 10s);
+    const auto refused = try_connect(PostgresServer::shared().url("nowhere"), kPatience);
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(code(refused), ErrorCode::kNotFound);
     EXPECT_THAT(refused.error().message, HasSubstr("nowhere"));
@@ -160,7 +162,7 @@ TEST_F(ReplicationSlots, NeedADatabaseThatExists) {
 TEST(ReplicationServers, NeedWalLevelLogical) {
     const PostgresServer server({.settings = {"wal_level = replica"}});
     const SystemClock clock;
-    const auto connection = ReplicationConnection::open(server.url(), clock, 10s).value();
+    const auto connection = ReplicationConnection::open(server.url(), clock, kPatience).value();
     const auto created = connection->create_slot("mine", SnapshotExport::kNone);
     ASSERT_FALSE(created.has_value());
     EXPECT_EQ(code(created), ErrorCode::kConfigInvalid);
@@ -170,7 +172,7 @@ TEST(ReplicationServers, NeedWalLevelLogical) {
 TEST(ReplicationServers, HaveSoManySlots) {
     const PostgresServer server({.settings = {"max_replication_slots = 1"}});
     const SystemClock clock;
-    const auto connection = ReplicationConnection::open(server.url(), clock, 10s).value();
+    const auto connection = ReplicationConnection::open(server.url(), clock, kPatience).value();
     connection->create_slot("one", SnapshotExport::kNone).value();
     const auto created = connection->create_slot("two", SnapshotExport::kNone);
     ASSERT_FALSE(created.has_value());
@@ -181,10 +183,10 @@ TEST(ReplicationServers, HaveSoManySlots) {
 TEST(ReplicationServers, ThatAreGoneAreUnavailable) {
     PostgresServer server;
     const SystemClock clock;
-    const auto connection = ReplicationConnection::open(server.url(), clock, 10s).value();
+    const auto connection = ReplicationConnection::open(server.url(), clock, kPatience).value();
     server.stop_immediately();
     EXPECT_EQ(code(connection->identify_system()), ErrorCode::kUnavailable);
-    const auto refused = ReplicationConnection::open(server.url(), clock, 10s);
+    const auto refused = ReplicationConnection::open(server.url(), clock, kPatience);
     EXPECT_EQ(code(refused), ErrorCode::kUnavailable);
     EXPECT_THAT(refused.error().message, HasSubstr("127.0.0.1"));
 }
