@@ -27,8 +27,6 @@ namespace instep::test {
 
 namespace {
 
-constexpr std::chrono::seconds kDeadline(120);
-
 // Descriptor 3 is a socket to the test; its end is the test's end. The part in braces is nobody's
 // child, so that whoever kills the test with all its descendants does not kill it too. A stopped
 // program sees its signal only when continued.
@@ -94,25 +92,6 @@ pid_t spawn_in_new_session(std::vector<std::string> words, int descriptor_3) {
         throw std::system_error(failed, std::generic_category(), words[0]);
     }
     return pid;
-}
-
-int free_port() {
-    const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (probe < 0) {
-        throw_errno("socket");
-    }
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    const bool bound =
-        ::bind(probe, generic, size) == 0 && ::getsockname(probe, generic, &size) == 0;
-    ::close(probe);
-    if (!bound) {
-        throw_errno("bind");
-    }
-    return ntohs(address.sin_port);
 }
 
 }  // namespace
@@ -201,7 +180,7 @@ bool Daemon::start(const std::string& command, const std::function<bool()>& read
     }
     bool is_ready = false;
     const auto decided = [&] { return (is_ready = ready()) || has_ended(); };
-    if (!eventually(decided, kDeadline)) {
+    if (!eventually(decided)) {
         fail("not ready in time: " + command);
     }
     return is_ready;
@@ -209,7 +188,7 @@ bool Daemon::start(const std::string& command, const std::function<bool()>& read
 
 void Daemon::stop(int signal) {
     ::pidfd_send_signal(process_.number(), signal, nullptr, 0);
-    if (!ends_before(kDeadline)) {
+    if (!ends_before(kPatience)) {
         fail("does not stop at signal " + std::to_string(signal));
     }
 }
@@ -234,14 +213,20 @@ void Daemon::fail(std::string_view what) const {
                              text.substr(text.size() - std::min(text.size(), kTail)));
 }
 
-int start_on_free_port(const std::function<bool(int port)>& start) {
-    for (int tries_left = 3; tries_left > 0; --tries_left) {
-        const int port = free_port();
-        if (start(port)) {
-            return port;
-        }
+ReservedPort::ReservedPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int on = 1;
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    if (socket_ < 0 || ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        ::bind(socket_, generic, size) != 0 || ::getsockname(socket_, generic, &size) != 0) {
+        throw_errno("reserve a port");
     }
-    return 0;
+    number_ = ntohs(address.sin_port);
 }
+
+ReservedPort::~ReservedPort() { ::close(socket_); }
 
 }  // namespace instep::test

@@ -78,8 +78,21 @@ private:
     std::string folder_;
 };
 
-/// Calls `start` with a free loopback port until it is true, since another program may take the
-/// port first. Zero if it never was.
-int start_on_free_port(const std::function<bool(int port)>& start);
+/// A loopback port that the system gives to nobody else as long as the object lives. A server that
+/// sets SO_REUSEADDR, as all of ours do, listens on it all the same, as often as it is started.
+class ReservedPort {
+public:
+    /// Throws std::system_error if there is none.
+    ReservedPort();
+    ReservedPort(const ReservedPort&) = delete;
+    ReservedPort& operator=(const ReservedPort&) = delete;
+    ~ReservedPort();
+
+    [[nodiscard]] int number() const { return number_; }
+
+private:
+    int socket_;
+    int number_ = 0;
+};
 
 }  // namespace instep::test

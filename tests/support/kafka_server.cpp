@@ -87,14 +87,8 @@ KafkaServer::KafkaServer(Options options) : options_(std::move(options)), daemon
     if (options_.tls) {
         make_certificates(daemon_);
     }
-    port_ = start_on_free_port([this](int port) {
-        controller_port_ = start_on_free_port([](int) { return true; });
-        advertised_port_ = options_.advertise ? options_.advertise(port) : port;
-        return start_on(port);
-    });
-    if (port_ == 0) {
-        daemon_.fail("Kafka does not start");
-    }
+    advertised_port_ = options_.advertise ? options_.advertise(port()) : port();
+    start();
 }
 
 KafkaServer& KafkaServer::shared() {
@@ -102,24 +96,20 @@ KafkaServer& KafkaServer::shared() {
     return server;
 }
 
-bool KafkaServer::start_on(int port) {
+void KafkaServer::start() {
     std::ostringstream settings;
-    settings << kSettings << "controller.quorum.voters=1@127.0.0.1:" << controller_port_
-             << "\nlisteners=PLAINTEXT://127.0.0.1:" << port
-             << ",CONTROLLER://127.0.0.1:" << controller_port_
+    settings << kSettings << "controller.quorum.voters=1@127.0.0.1:" << controller_port_.number()
+             << "\nlisteners=PLAINTEXT://127.0.0.1:" << port()
+             << ",CONTROLLER://127.0.0.1:" << controller_port_.number()
              << "\nadvertised.listeners=PLAINTEXT://127.0.0.1:" << advertised_port_ << "\n";
     settings << (options_.tls ? kTlsSettings : "");
     for (const std::string& line : options_.settings) {
         settings << line << "\n";
     }
     daemon_.write("server.properties", settings.str());
-    return daemon_.start(kJava + class_path() + " kafka.Kafka server.properties",
-                         [port] { return is_listening(port); });
-}
-
-void KafkaServer::start() {
-    if (!start_on(port_)) {
-        daemon_.fail("Kafka does not start again");
+    if (!daemon_.start(kJava + class_path() + " kafka.Kafka server.properties",
+                       [this] { return is_listening(port()); })) {
+        daemon_.fail("Kafka does not start");
     }
 }
 

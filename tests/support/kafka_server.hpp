@@ -45,18 +45,16 @@ public:
 
     [[nodiscard]] std::string url(std::string_view options = "") const;
     [[nodiscard]] std::string ca_file() const { return folder() + "/ca.pem"; }
-    [[nodiscard]] int port() const { return port_; }
+    [[nodiscard]] int port() const { return port_.number(); }
     [[nodiscard]] const std::string& folder() const { return daemon_.folder(); }
     [[nodiscard]] std::string log() const { return daemon_.log(); }
     [[nodiscard]] pid_t id() const { return daemon_.id(); }
 
 private:
-    bool start_on(int port);
-
     const Options options_;
+    const ReservedPort port_;
+    const ReservedPort controller_port_;
     Daemon daemon_;
-    int port_ = 0;
-    int controller_port_ = 0;
     int advertised_port_ = 0;
 };
 

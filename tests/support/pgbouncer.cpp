@@ -28,22 +28,21 @@ std::string configuration(int server_port, int port) {
 }  // namespace
 
 PgBouncer::PgBouncer(const PostgresServer& server) : daemon_(SIGTERM) {
-    port_ = start_on_free_port([&](int port) {
-        daemon_.write("pgbouncer.ini", configuration(server.port(), port));
-        return daemon_.start("/usr/sbin/pgbouncer pgbouncer.ini", [&] {
-            const std::string log = daemon_.log();
-            return log.find("listening on 127.0.0.1:" + std::to_string(port)) !=
-                       std::string::npos &&
-                   log.find("process up") != std::string::npos;
-        });
+    daemon_.write("pgbouncer.ini", configuration(server.port(), port_.number()));
+    const bool started = daemon_.start("/usr/sbin/pgbouncer pgbouncer.ini", [&] {
+        const std::string log = daemon_.log();
+        return log.find("listening on 127.0.0.1:" + std::to_string(port_.number())) !=
+                   std::string::npos &&
+               log.find("process up") != std::string::npos;
     });
-    if (port_ == 0) {
+    if (!started) {
         daemon_.fail("PgBouncer does not start");
     }
 }
 
 std::string PgBouncer::url(std::string_view database) const {
-    return "postgresql://tester@127.0.0.1:" + std::to_string(port_) + "/" + std::string(database);
+    return "postgresql://tester@127.0.0.1:" + std::to_string(port_.number()) + "/" +
+           std::string(database);
 }
 
 }  // namespace instep::test

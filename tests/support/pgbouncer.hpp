@@ -18,8 +18,8 @@ public:
     [[nodiscard]] std::string url(std::string_view database) const;
 
 private:
+    const ReservedPort port_;
     Daemon daemon_;
-    int port_;
 };
 
 }  // namespace instep::test

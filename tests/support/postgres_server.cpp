@@ -79,10 +79,7 @@ PostgresServer::PostgresServer(Options options)
     : options_(std::move(options)), programs_(find_programs()), daemon_(SIGQUIT) {
     daemon_.write("make_data", kMakeData);
     daemon_.run("sh make_data " + programs_);
-    port_ = start_on_free_port([this](int port) { return start_on(port); });
-    if (port_ == 0) {
-        daemon_.fail("PostgreSQL does not start");
-    }
+    start();
 }
 
 PostgresServer& PostgresServer::shared() {
@@ -90,21 +87,17 @@ PostgresServer& PostgresServer::shared() {
     return server;
 }
 
-bool PostgresServer::start_on(int port) {
+void PostgresServer::start() {
     std::string settings(kSettings);
-    settings += "port = " + std::to_string(port) + "\n";
+    settings += "port = " + std::to_string(port()) + "\n";
     settings += "unix_socket_directories = '" + folder() + "'\n";
     settings += options_.fsync ? "fsync = on\n" : "fsync = off\n";
     for (const std::string& line : options_.settings) {
         settings += line + "\n";
     }
     daemon_.write("server.conf", settings);
-    return daemon_.start(programs_ + "/postgres -D data", [this] { return is_ready(); });
-}
-
-void PostgresServer::start() {
-    if (!start_on(port_)) {
-        daemon_.fail("PostgreSQL does not start again");
+    if (!daemon_.start(programs_ + "/postgres -D data", [this] { return is_ready(); })) {
+        daemon_.fail("PostgreSQL does not start");
     }
 }
 
@@ -123,7 +116,7 @@ bool PostgresServer::is_ready() const {
 }
 
 std::string PostgresServer::url(std::string_view database) const {
-    return "postgresql://tester@127.0.0.1:" + std::to_string(port_) + "/" + std::string(database);
+    return "postgresql://tester@127.0.0.1:" + std::to_string(port()) + "/" + std::string(database);
 }
 
 }  // namespace instep::test

@@ -40,7 +40,7 @@ public:
     void start();
 
     [[nodiscard]] std::string url(std::string_view database = "postgres") const;
-    [[nodiscard]] int port() const { return port_; }
+    [[nodiscard]] int port() const { return port_.number(); }
     [[nodiscard]] const std::string& folder() const { return daemon_.folder(); }
     [[nodiscard]] std::string log() const { return daemon_.log(); }
 
@@ -48,13 +48,12 @@ public:
     [[nodiscard]] pid_t id() const { return daemon_.id(); }
 
 private:
-    bool start_on(int port);
     [[nodiscard]] bool is_ready() const;
 
     const Options options_;
     const std::string programs_;
+    const ReservedPort port_;
     Daemon daemon_;
-    int port_ = 0;
 };
 
 }  // namespace instep::test

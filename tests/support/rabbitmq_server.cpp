@@ -15,7 +15,11 @@ namespace {
 // before the node looks for it, or the node starts one that nobody ends.
 constexpr std::string_view kServe = R"(. ./environment
 setpriv --pdeathsig KILL epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 &
-until epmd -names; do sleep 0.05; done
+mapper=$!
+until epmd -names; do
+    kill -0 "$mapper" || exit
+    sleep 0.05
+done
 exec "$programs/rabbitmq-server"
 )";
 
@@ -37,25 +41,15 @@ std::string find_programs() {
     throw std::runtime_error("no RabbitMQ below /usr/lib/rabbitmq/lib: ./dev setup test");
 }
 
-int pick_port() {
-    return start_on_free_port([](int) { return true; });
-}
-
 }  // namespace
 
 RabbitmqServer::RabbitmqServer(Options options) : options_(std::move(options)), daemon_(SIGKILL) {
     if (options_.tls) {
         make_certificates(daemon_);
-        tls_port_ = pick_port();
     }
     daemon_.write("serve", kServe);
     daemon_.write("control", kControl);
-    mapper_port_ = pick_port();
-    node_port_ = pick_port();
-    port_ = start_on_free_port([this](int port) { return start_on(port); });
-    if (port_ == 0) {
-        daemon_.fail("RabbitMQ does not start");
-    }
+    start();
 }
 
 RabbitmqServer& RabbitmqServer::shared() {
@@ -63,25 +57,26 @@ RabbitmqServer& RabbitmqServer::shared() {
     return server;
 }
 
-bool RabbitmqServer::start_on(int port) {
+void RabbitmqServer::start() {
     const std::string& home = daemon_.folder();
-    daemon_.write("environment",
-                  "programs=" + find_programs() + "\nexport HOME=" + home +
-                      " ERL_EPMD_PORT=" + std::to_string(mapper_port_) +
-                      " RABBITMQ_NODENAME=instep@localhost"
-                      " RABBITMQ_NODE_IP_ADDRESS=127.0.0.1"
-                      " RABBITMQ_NODE_PORT=" +
-                      std::to_string(port) + " RABBITMQ_DIST_PORT=" + std::to_string(node_port_) +
-                      " RABBITMQ_MNESIA_BASE=" + home + "/data RABBITMQ_LOGS=-" +
-                      " RABBITMQ_LOG_BASE=" + home + " RABBITMQ_CONFIG_FILE=" + home +
-                      "/server.conf" + " RABBITMQ_ENABLED_PLUGINS_FILE=" + home + "/plugins" +
-                      " RABBITMQ_CONF_ENV_FILE=" + home + "/none" +
-                      " RABBITMQ_ALLOW_INPUT=1"
-                      " RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-noinput -kernel "
-                      "inet_dist_use_interface {127,0,0,1}'\n");
+    daemon_.write("environment", "programs=" + find_programs() + "\nexport HOME=" + home +
+                                     " ERL_EPMD_PORT=" + std::to_string(mapper_port_.number()) +
+                                     " RABBITMQ_NODENAME=instep@localhost"
+                                     " RABBITMQ_NODE_IP_ADDRESS=127.0.0.1"
+                                     " RABBITMQ_NODE_PORT=" +
+                                     std::to_string(port()) +
+                                     " RABBITMQ_DIST_PORT=" + std::to_string(node_port_.number()) +
+                                     " RABBITMQ_MNESIA_BASE=" + home + "/data RABBITMQ_LOGS=-" +
+                                     " RABBITMQ_LOG_BASE=" + home +
+                                     " RABBITMQ_CONFIG_FILE=" + home + "/server.conf" +
+                                     " RABBITMQ_ENABLED_PLUGINS_FILE=" + home + "/plugins" +
+                                     " RABBITMQ_CONF_ENV_FILE=" + home + "/none" +
+                                     " RABBITMQ_ALLOW_INPUT=1"
+                                     " RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-noinput -kernel "
+                                     "inet_dist_use_interface {127,0,0,1}'\n");
     std::string settings(kSettings);
     if (options_.tls) {
-        settings += "listeners.ssl.default = " + std::to_string(tls_port_) +
+        settings += "listeners.ssl.default = " + std::to_string(tls_port()) +
                     "\nssl_options.cacertfile = " + home + "/ca.pem" +
                     "\nssl_options.certfile = " + home + "/server.pem" +
                     "\nssl_options.keyfile = " + home + "/server.key\n";
@@ -91,12 +86,8 @@ bool RabbitmqServer::start_on(int port) {
     }
     daemon_.write("server.conf", settings);
     const std::size_t starts = count_starts();
-    return daemon_.start("sh serve", [this, starts] { return count_starts() > starts; });
-}
-
-void RabbitmqServer::start() {
-    if (!start_on(port_)) {
-        daemon_.fail("RabbitMQ does not start again");
+    if (!daemon_.start("sh serve", [this, starts] { return count_starts() > starts; })) {
+        daemon_.fail("RabbitMQ does not start");
     }
 }
 
@@ -122,11 +113,11 @@ std::size_t RabbitmqServer::count_starts() const {
 }
 
 std::string RabbitmqServer::url(std::string_view vhost) const {
-    return "amqp://guest:guest@127.0.0.1:" + std::to_string(port_) + "/" + std::string(vhost);
+    return "amqp://guest:guest@127.0.0.1:" + std::to_string(port()) + "/" + std::string(vhost);
 }
 
 std::string RabbitmqServer::tls_url(std::string_view vhost) const {
-    return "amqps://guest:guest@127.0.0.1:" + std::to_string(tls_port_) + "/" + std::string(vhost);
+    return "amqps://guest:guest@127.0.0.1:" + std::to_string(tls_port()) + "/" + std::string(vhost);
 }
 
 }  // namespace instep::test

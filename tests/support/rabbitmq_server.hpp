@@ -51,21 +51,20 @@ public:
     /// The same for amqps://; its certificate is for "localhost" and 127.0.0.1.
     [[nodiscard]] std::string tls_url(std::string_view vhost = "%2F") const;
     [[nodiscard]] std::string ca_file() const { return folder() + "/ca.pem"; }
-    [[nodiscard]] int port() const { return port_; }
-    [[nodiscard]] int tls_port() const { return tls_port_; }
+    [[nodiscard]] int port() const { return port_.number(); }
+    [[nodiscard]] int tls_port() const { return tls_port_.number(); }
     [[nodiscard]] const std::string& folder() const { return daemon_.folder(); }
     [[nodiscard]] std::string log() const { return daemon_.log(); }
 
 private:
-    bool start_on(int port);
     [[nodiscard]] std::size_t count_starts() const;
 
     const Options options_;
+    const ReservedPort mapper_port_;
+    const ReservedPort node_port_;
+    const ReservedPort port_;
+    const ReservedPort tls_port_;
     Daemon daemon_;
-    int mapper_port_ = 0;
-    int node_port_ = 0;
-    int port_ = 0;
-    int tls_port_ = 0;
 };
 
 }  // namespace instep::test

@@ -41,10 +41,7 @@ RedisServer::RedisServer(Options options) : options_(std::move(options)), daemon
     if (options_.tls) {
         make_certificates(daemon_);
     }
-    port_ = start_on_free_port([this](int port) { return start_on(port); });
-    if (port_ == 0) {
-        daemon_.fail("Redis does not start: ./dev setup test");
-    }
+    start();
 }
 
 RedisServer& RedisServer::shared() {
@@ -52,13 +49,13 @@ RedisServer& RedisServer::shared() {
     return server;
 }
 
-bool RedisServer::start_on(int port) {
+void RedisServer::start() {
     std::string settings(kSettings);
     if (options_.tls) {
         settings += kTlsSettings;
-        settings += "tls-port " + std::to_string(port) + "\n";
+        settings += "tls-port " + std::to_string(port()) + "\n";
     } else {
-        settings += "port " + std::to_string(port) + "\n";
+        settings += "port " + std::to_string(port()) + "\n";
     }
     for (const std::string& line : options_.settings) {
         settings += line + "\n";
@@ -66,13 +63,9 @@ bool RedisServer::start_on(int port) {
     daemon_.write("redis.conf", settings);
     constexpr std::string_view kReady = "Ready to accept connections";
     const std::string before = count_of(daemon_.log(), kReady);
-    return daemon_.start("redis-server redis.conf",
-                         [&] { return count_of(daemon_.log(), kReady) != before; });
-}
-
-void RedisServer::start() {
-    if (!start_on(port_)) {
-        daemon_.fail("Redis does not start again");
+    if (!daemon_.start("redis-server redis.conf",
+                       [&] { return count_of(daemon_.log(), kReady) != before; })) {
+        daemon_.fail("Redis does not start: ./dev setup test");
     }
 }
 
@@ -82,7 +75,7 @@ void RedisServer::stop() { daemon_.stop(SIGTERM); }
 
 void RedisServer::command(const std::string& arguments) {
     const std::string tls = options_.tls ? " --tls --cacert ca.pem" : "";
-    daemon_.run("redis-cli -e" + tls + " -h 127.0.0.1 -p " + std::to_string(port_) + " " +
+    daemon_.run("redis-cli -e" + tls + " -h 127.0.0.1 -p " + std::to_string(port()) + " " +
                 arguments);
 }
 
@@ -91,7 +84,7 @@ std::string RedisServer::url(std::string_view login) const {
     if (!login.empty()) {
         url.append(login).append("@");
     }
-    return url + "127.0.0.1:" + std::to_string(port_);
+    return url + "127.0.0.1:" + std::to_string(port());
 }
 
 }  // namespace instep::test
