@@ -23,7 +23,6 @@
 namespace orders {
 namespace {
 
-using namespace std::chrono_literals;
 using instep::test::eventually;
 using instep::test::Finished;
 using instep::test::Process;
@@ -107,7 +106,7 @@ public:
     bool reads(int count, std::string_view status) const {
         const std::string sql = fmt::format(
             "SELECT CAST(count(*) AS text) FROM order_summary WHERE status = '{}'", status);
-        return eventually([&] { return summary_rows(sql).front() == fmt::to_string(count); }, 40s);
+        return eventually([&] { return summary_rows(sql).front() == fmt::to_string(count); });
     }
 
     /// What differs between both sides' idea of the orders, and of what was paid.
@@ -316,7 +315,10 @@ TEST_F(OrdersWithoutServersTest, AnEventOfANewerReleaseWaitsAndHoldsUpItsOrderOn
     EXPECT_THAT(refused.err, HasSubstr("urn:orders:order.created:3"));
     place_pay_and_ship(system_, 1);
     ASSERT_TRUE(system_.reads(1, "shipped"));
-    EXPECT_THAT(system_.summary_rows("SELECT key FROM instep_parked_key"), ElementsAre("o-new"));
+    EXPECT_TRUE(eventually([this] {
+        return system_.summary_rows("SELECT key FROM instep_parked_key") ==
+               std::vector<std::string>{"o-new"};
+    }));
     EXPECT_THAT(system_.summary_rows("SELECT order_id FROM order_summary"), ElementsAre("o-1"));
 }
 

@@ -25,6 +25,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+constexpr std::int64_t kAnHour = 3'600'000'000;
+
 class PoliciesTest : public testing::TestWithParam<Home> {
 protected:
     PoliciesTest() {
@@ -97,6 +99,13 @@ protected:
         auto done = act(transaction);
         EXPECT_TRUE(transaction.commit());
         return done.value();
+    }
+
+    /// A server's second may be over before the test looks, and the test cannot move its clock.
+    void move_rate(std::int64_t us) {
+        run_sql(
+            *system.owner,
+            fmt::format("UPDATE instep_subscription SET rate_until_us = rate_until_us + {}", us));
     }
 
     [[nodiscard]] std::vector<std::string> effects() const {
@@ -368,10 +377,13 @@ TEST_P(FlowControlTest, TakesNoMoreThanItsRate) {
     options.rate_limit = 2;
     start();
     publish({"a", "b", "c", "d", "e", "f"});
+    const auto before = system.owner->now().value().time_since_epoch() / 1us;
     EXPECT_EQ(consumer->run_once().value_or(0), 2U);
+    EXPECT_GE(std::stoll(value_of(*system.owner, "SELECT rate_until_us FROM instep_subscription")),
+              before + 1'000'000);
+    move_rate(kAnHour);
     EXPECT_EQ(consumer->run_once().value_or(9), 0U) << "the second is not over";
-    run_sql(*system.owner,
-            "UPDATE instep_subscription SET rate_until_us = rate_until_us - 1000000");
+    move_rate(-kAnHour - 1'000'000);
     EXPECT_EQ(consumer->run_once().value_or(0), 2U);
     EXPECT_EQ(effects().size(), 4U);
     EXPECT_FALSE(consumer->halt());
@@ -382,6 +394,7 @@ TEST_P(FlowControlTest, TheRateIsOneForAllMembers) {
     start();
     publish({"a", "b", "c"});
     EXPECT_EQ(consumer->run_once().value_or(0), 2U);
+    move_rate(kAnHour);
     options.member = "two";
     start();
     EXPECT_EQ(consumer->run_once().value_or(9), 0U);

@@ -312,12 +312,12 @@ TEST_F(ServiceTest, KeepsTombstonesLongerWhileOldEventsWait) {
 
 TEST_F(ServiceTest, RunsOnThreadsUntilItIsStopped) {
     start_all();
+    // The table comes with the first rows, which are there before a replica can be live.
+    insert_users(1, 100);
     for (const auto& [name, service] : services_) {
         service->start();
     }
-    insert_users(1, 100);
     const auto equal = [&] { return replica("billing") == source() && replica("crm") == source(); };
-    // The table comes with the first rows.
     ASSERT_TRUE(test::eventually([&] {
         return query("billing", "SELECT state FROM instep_replica") ==
                    std::vector<std::string>{"live"} &&
@@ -327,7 +327,7 @@ TEST_F(ServiceTest, RunsOnThreadsUntilItIsStopped) {
     run_sql("iam", "DELETE FROM users WHERE id % 2 = 0");
     EXPECT_TRUE(test::eventually(equal));
     for (const auto& [name, service] : services_) {
-        const auto stopped = service->stop(10s);
+        const auto stopped = service->stop(test::kPatience);
         EXPECT_TRUE(stopped) << stopped.error().message;
         for (const FlowStatus& status : service->flows()) {
             EXPECT_EQ(status.state, "stopped") << status.name;

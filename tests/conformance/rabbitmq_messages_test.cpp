@@ -25,7 +25,7 @@ protected:
                           ->subscribe({.subscription = topic_ + ".reader",
                                        .topic = topic_,
                                        .member = "one",
-                                       .member_timeout = 10s})
+                                       .member_timeout = 60s})
                           .value();
     }
 
@@ -188,7 +188,12 @@ TEST_F(RabbitmqMessages, WithMoreAttributesThanAFrameHoldsAreRefused) {
 
 TEST_F(RabbitmqMessages, AreNotTakenWhileTheServerIsShortOfDisk) {
     server_.control("set_disk_free_limit 900000GB");
-    const auto in_alarm = publish({new_event()});
+    // Connections are told of it by and by.
+    PublishOutcome in_alarm;
+    EXPECT_TRUE(eventually([&] {
+        in_alarm = publish({new_event()});
+        return in_alarm.failure.has_value();
+    }));
     const auto again = publish({new_event()});
     const auto findings = broker_->examine();
     server_.control("set_disk_free_limit 1MB");
@@ -201,7 +206,7 @@ TEST_F(RabbitmqMessages, AreNotTakenWhileTheServerIsShortOfDisk) {
                 Contains(::testing::AllOf(
                     ::testing::Field(&BrokerFinding::severity, BrokerFinding::Severity::kProblem),
                     ::testing::Field(&BrokerFinding::subject, "alarm"))));
-    EXPECT_TRUE(eventually([&] { return !publish({new_event()}).failure; }, 30s));
+    EXPECT_TRUE(eventually([&] { return !publish({new_event()}).failure; }));
     EXPECT_EQ(receive().event.id, "e1");
 }
 

@@ -145,7 +145,8 @@ protected:
 
     void settle() {
         for (int quiet = 0, steps = 0; quiet < 3 && steps < 10'000; ++steps) {
-            quiet = step() == 0 ? quiet + 1 : 0;
+            const bool more_comes = system.is_server_sending();
+            quiet = step() == 0 && !more_comes ? quiet + 1 : 0;
         }
     }
 

@@ -107,7 +107,7 @@ protected:
     std::unique_ptr<Connection> connect(const std::string& service) {
         const std::string url = "sqlite:" + dir_.file(service + ".db");
         databases_.push_back(open_database(url, clock_, MissingDatabase::kCreate).value());
-        return databases_.back()->connect().value();
+        return databases_.back()->connect({.lock_patience = 60s}).value();
     }
 
     void run_sql(const std::string& service, std::string_view statements) {

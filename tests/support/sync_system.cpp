@@ -192,10 +192,20 @@ std::uint64_t SyncSystem::step() {
     return moved;
 }
 
+bool SyncSystem::is_server_sending() {
+    return options_.capture == CaptureBy::kWal &&
+           value_of(*owner,
+                    "SELECT count(*) FROM pg_stat_replication JOIN pg_replication_slots ON "
+                    "active_pid = pid WHERE database = current_database() AND "
+                    "sent_lsn < pg_current_wal_flush_lsn()") != "0";
+}
+
 void SyncSystem::settle() {
     constexpr int kStepsMax = 100'000;
     for (int quiet = 0, steps = 0; quiet < 3 && steps < kStepsMax; ++steps) {
-        quiet = step() == 0 ? quiet + 1 : 0;
+        // Asked before the step, which reads what has been sent.
+        const bool more_comes = is_server_sending();
+        quiet = step() == 0 && !more_comes ? quiet + 1 : 0;
     }
 }
 

@@ -82,6 +82,9 @@ public:
     /// Every loop once; how many events moved. Errors go to `errors`.
     std::uint64_t step();
 
+    /// Whether a server has not sent all of its write-ahead log yet to whom it sends it.
+    bool is_server_sending();
+
     /// Steps until nothing moves any more.
     void settle();
 

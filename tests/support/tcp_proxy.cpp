@@ -396,7 +396,9 @@ void TcpProxy::cut_at_random(std::size_t mean_bytes) {
 }
 
 void TcpProxy::restore() {
-    impl_->set([](Settings& settings) { settings = Settings{.cuts_asked = settings.cuts_asked}; });
+    impl_->set([](Settings& settings) {
+        settings = Settings{.answer_to_lose = 0, .cuts_asked = settings.cuts_asked};
+    });
 }
 
 }  // namespace instep::test

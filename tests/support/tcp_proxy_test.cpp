@@ -67,7 +67,7 @@ public:
     explicit Client(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
         sockaddr_in address = loopback(port);
         EXPECT_EQ(::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        patience(10s);
+        patience(kPatience);
     }
     ~Client() { ::close(socket_); }
     Client(const Client&) = delete;
@@ -139,7 +139,7 @@ TEST_F(TcpProxyTest, StallsWithoutClosingAndLosesNothing) {
     proxy_.stall();
     client.patience(50ms);
     EXPECT_EQ(client.echo("two"), "");
-    client.patience(10s);
+    client.patience(kPatience);
     proxy_.restore();
     EXPECT_EQ(client.receive(3), "two");
 }
@@ -150,6 +150,14 @@ TEST_F(TcpProxyTest, LosesTheAnswerThatWasNamed) {
     EXPECT_EQ(client.echo("one"), "one");
     EXPECT_EQ(client.echo("two"), "");
     EXPECT_EQ(proxy_.counts().bytes_to_server, 6);
+}
+
+TEST_F(TcpProxyTest, LosesNoAnswerAfterItWasRestored) {
+    const Client client(proxy_.port());
+    proxy_.lose_answer(2);
+    EXPECT_EQ(client.echo("one"), "one");
+    proxy_.restore();
+    EXPECT_EQ(client.echo("two"), "two");
 }
 
 TEST_F(TcpProxyTest, ThrottlesAndDelaysInOrder) {

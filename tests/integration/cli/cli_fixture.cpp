@@ -11,6 +11,9 @@ namespace instep::test {
 
 namespace {
 
+/// Programs that write all the time may keep a test's statement waiting.
+constexpr ConnectOptions kPatientOptions{.lock_patience = std::chrono::seconds(60)};
+
 constexpr std::string_view kOwnerFile = R"([service]
 name = "iam"
 database = "sqlite:iam.db"
@@ -88,7 +91,7 @@ nlohmann::json CliTest::run_json(const std::vector<std::string>& arguments,
 void CliTest::sql(std::string_view database, std::string_view script) const {
     const auto opened = open_sqlite(folder_.file(database), clock_);
     ASSERT_TRUE(opened);
-    const auto connection = (*opened)->connect();
+    const auto connection = (*opened)->connect(kPatientOptions);
     ASSERT_TRUE(connection);
     const auto done = (*connection)->execute_script(script);
     ASSERT_TRUE(done) << done.error().message;

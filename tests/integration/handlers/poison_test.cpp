@@ -33,7 +33,7 @@ protected:
         } else {
             database_ = open_sqlite(folder_.file("shop.db"), clock_).value();
         }
-        sql_ = database_->connect().value();
+        sql_ = database_->connect({.lock_patience = 60s}).value();
         run_sql(*sql_, "CREATE TABLE effects (id text)");
         std::ofstream(folder_.file("shop.toml")) << fmt::format(
             "[service]\nname = 'shop'\ndatabase = '{}'\nbroker = "
@@ -64,12 +64,10 @@ protected:
             Process service(POISON_SERVICE,
                             {.arguments = {"shop.toml"}, .directory = folder_.path().string()});
             bool is_done = false;
-            EXPECT_TRUE(eventually(
-                [&] {
-                    is_done = done();
-                    return is_done || service.has_ended();
-                },
-                20s));
+            EXPECT_TRUE(eventually([&] {
+                is_done = done();
+                return is_done || service.has_ended();
+            }));
             if (is_done) {
                 service.signal(SIGKILL);
                 return ends;
@@ -84,7 +82,8 @@ protected:
     void expire_what_it_held() {
         run_sql(*sql_, "UPDATE instep_lease SET until_us = 1");
         auto broker = open_sqlite(folder_.file("broker.db"), clock_).value();
-        run_sql(*broker->connect().value(), "UPDATE instep_member SET until_us = 0");
+        run_sql(*broker->connect({.lock_patience = 60s}).value(),
+                "UPDATE instep_member SET until_us = 0");
     }
 
     [[nodiscard]] std::vector<std::string> effects() const {
