@@ -47,12 +47,19 @@ endfunction()
 # SHARDS the cases are spread over that many ctest cases, each one process: for tests that share
 # a server which takes seconds to start. They are then run in another order each time.
 function(instep_test target)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT;SHARDS" "SOURCES;LIBRARIES")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT;SHARDS;COST" "SOURCES;LIBRARIES")
     if(NOT arg_LABEL)
         set(arg_LABEL unit)
     endif()
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 600)
+    endif()
+    # Long ones first, so that none is left alone at the end.
+    if(NOT arg_COST)
+        set(arg_COST 0)
+        if(arg_SHARDS)
+            set(arg_COST 50)
+        endif()
     endif()
     add_executable(${target} ${arg_SOURCES})
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
@@ -63,11 +70,11 @@ function(instep_test target)
             add_test(NAME ${target}.${shard}
                 COMMAND ${target} --gtest_shuffle --gtest_brief=1)
             set_tests_properties(${target}.${shard} PROPERTIES
-                LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+                LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} COST ${arg_COST}
                 ENVIRONMENT "GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
         endforeach()
         return()
     endif()
     gtest_discover_tests(${target} DISCOVERY_TIMEOUT 300
-        PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+        PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} COST ${arg_COST})
 endfunction()

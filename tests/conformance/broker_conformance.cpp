@@ -549,25 +549,27 @@ TEST_P(BrokerConformance, ConnectsTwoProcesses) {
     EXPECT_EQ(status, 0);
 }
 
-TEST_P(BrokerConformance, DrainsABacklogOfAHundredThousand) {
+TEST_P(BrokerConformance, DrainsABacklogOfAMillion) {
     constexpr std::size_t kBatch = 1000;
-    auto events = new_events(100 * kBatch);
-    for (std::size_t i = 0; i < events.size(); ++i) {
-        events[i].key = "order-" + std::to_string(i % kBatch);
-    }
+    constexpr std::size_t kEvents = 1000 * kBatch;
+    auto events = new_events(kBatch);
     given_topic(1);
     const auto publisher = make_publisher();
-    for (std::size_t i = 0; i < events.size(); i += kBatch) {
-        publish_by(*publisher, 0, std::span(events).subspan(i, kBatch));
+    for (std::size_t i = 0; i < kEvents; i += kBatch) {
+        for (std::size_t k = 0; k < kBatch; ++k) {
+            events[k].id = std::to_string(i + k);
+            events[k].key = "order-" + std::to_string(k);
+        }
+        publish_by(*publisher, 0, events);
     }
     const auto subscriber = join("billing", "a");
 
     std::size_t received = 0;
-    while (received < events.size()) {
+    while (received < kEvents) {
         const auto deliveries = collect(*subscriber, 1);
         ASSERT_THAT(deliveries, ::testing::Not(IsEmpty()));
         for (const Delivery& delivery : deliveries) {
-            ASSERT_EQ(delivery.event.id, events[received].id);
+            ASSERT_EQ(delivery.event.id, std::to_string(received));
             ++received;
         }
         ASSERT_TRUE(subscriber->acknowledge(0, deliveries.back().position));

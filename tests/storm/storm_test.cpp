@@ -18,7 +18,7 @@ test::Finished run(std::vector<std::string> arguments) {
 class Storm : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Storm, LosesNothingRepeatsNothingAndKeepsOrder) {
-    const test::Finished storm = run({"--broker", GetParam(), "--seconds", "20"});
+    const test::Finished storm = run({"--broker", GetParam(), "--seconds", "60"});
     EXPECT_EQ(storm.exit, 0) << storm.out << storm.err;
     EXPECT_NE(storm.out.find("relay killed"), std::string::npos) << storm.out;
     EXPECT_NE(storm.out.find("consumer killed"), std::string::npos) << storm.out;
