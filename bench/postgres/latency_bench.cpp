@@ -52,7 +52,7 @@ void watch_changes(const std::string& url, std::int64_t round, std::vector<Chang
         for (auto found = integer_at(answer.get(), 0, 0); found > 0; --found) {
             changes[seen++].seen = now;
         }
-        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
 }
 
@@ -87,7 +87,7 @@ void measure_latency(MemberSystem& members, std::int64_t a_second) {
 }
 
 void run_postgres_latency_bench(const BenchSize& size) {
-    measure_sync_latency("an embedded broker", {}, size);
+    measure_sync_latency(without_broker ? "the log itself" : "an embedded broker", {}, size);
 }
 
 void measure_sync_latency(const char* name, const std::string& url, const BenchSize& size) {

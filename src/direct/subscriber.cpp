@@ -150,10 +150,14 @@ Result<void> DirectSubscriber::read_page() {
     INSTEP_TRY_ASSIGN(const std::uint64_t token, connection_->change_token());
     INSTEP_TRY_ASSIGN(LogBatch batch, reader_->read(*connection_));
     quiet_token_.reset();
+    if (batch.events.empty() && !batch.has_more) {
+        quiet_token_ = token;
+    }
+    return turn_to(std::move(batch));
+}
+
+Result<void> DirectSubscriber::turn_to(LogBatch batch) {
     if (batch.events.empty()) {
-        if (!batch.has_more) {
-            quiet_token_ = token;
-        }
         return batch.moves_cursor ? pass(batch) : Result<void>{};
     }
     idle_.worked(clock_.monotonic());
@@ -212,6 +216,10 @@ Result<void> DirectSubscriber::acknowledge(std::uint32_t partition, Position pos
 }
 
 Result<void> DirectSubscriber::confirm(std::size_t count) {
+    const bool has_chunks = page_->batch.seqs.back() == 0;
+    if (count == page_->positions.size() && !has_chunks) {
+        return advance();
+    }
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection_, TransactionMode::kWrite));
     INSTEP_TRY(lease_.require(transaction));
@@ -223,6 +231,17 @@ Result<void> DirectSubscriber::confirm(std::size_t count) {
         page_.reset();
     }
     return {};
+}
+
+/// The commit that moves the cursor stores the next page's snapshot too.
+Result<void> DirectSubscriber::advance() {
+    const Page done = *std::exchange(page_, std::nullopt);
+    INSTEP_TRY_ASSIGN(LogBatch next,
+                      reader_->advance(*connection_, done.batch, [this](Transaction& transaction) {
+                          return lease_.require(transaction);
+                      }));
+    acknowledged_ = done.positions.back();
+    return turn_to(std::move(next));
 }
 
 Result<void> DirectSubscriber::seek(std::uint32_t partition, Position position) {

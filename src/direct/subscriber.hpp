@@ -58,8 +58,10 @@ private:
     Result<void> open_reader(std::size_t events_max, std::size_t bytes_max);
     Result<void> compare_with_memory();
     Result<void> read_page();
+    Result<void> turn_to(LogBatch batch);
     Result<void> pass(const LogBatch& batch);
     Result<void> confirm(std::size_t count);
+    Result<void> advance();
     Result<void> check_held(std::uint32_t partition) const;
 
     /// After an error, and after another member: what is remembered of the log may be wrong.
