@@ -77,6 +77,35 @@ TEST(Attributes, ReadBackWhateverTheyWrote) {
     }
 }
 
+TEST(AttributeViews, AreThoseOfTheLastEvent) {
+    SeededRandom random(3);
+    AttributeViews views;
+    for (int i = 0; i < 500; ++i) {
+        const Event event = test::random_event(random);
+        const auto given = views.of(event);
+        EXPECT_EQ(Attributes(given.begin(), given.end()), to_attributes(event));
+        EXPECT_EQ(from_attributes(given, event.data).value(), event);
+    }
+}
+
+TEST(AttributeViews, StayWhereTheyAreAlsoForTheLongestTexts) {
+    Event event = from_attributes(smallest_and({{"subject", "7"}}), "").value();
+    event.time = Timestamp::max();
+    event.version = {UINT32_MAX, UINT64_MAX, UINT32_MAX};
+    event.incarnation = UINT64_MAX;
+    event.stream_version = UINT64_MAX;
+    AttributeViews views;
+    const auto given = views.of(event);
+    EXPECT_EQ(Attributes(given.begin(), given.end()),
+              smallest_and({{"subject", "7"},
+                            {"partitionkey", "7"},
+                            {"time", format_time(event.time)},
+                            {"sequence", to_sequence(event.version)},
+                            {"incarnation", "ffffffffffffffff"},
+                            {"streamversion", "18446744073709551615"},
+                            {"datacontenttype", "application/json"}}));
+}
+
 TEST(Attributes, DoNotDependOnTheirOrder) {
     SeededRandom random(2);
     for (int i = 0; i < 500; ++i) {

@@ -18,6 +18,15 @@ using NamedText = std::pair<std::string_view, const std::string&>;
 constexpr std::array kOperations = {Operation::kNone, Operation::kUpsert, Operation::kDelete,
                                     Operation::kChunk, Operation::kDigest};
 
+/// True for what nearly all attributes are, and what needs no closer look.
+bool is_printable_ascii(std::string_view text) {
+    bool is_printable = true;
+    for (const char c : text) {
+        is_printable &= c >= 0x20 && c < 0x7F;
+    }
+    return is_printable;
+}
+
 bool has_control_character(std::string_view utf8) {
     for (std::size_t i = 0; i < utf8.size(); ++i) {
         const auto byte = static_cast<unsigned char>(utf8[i]);
@@ -33,7 +42,8 @@ bool has_control_character(std::string_view utf8) {
 }  // namespace
 
 bool fits_attribute(std::string_view text) {
-    return text.size() <= kEventAttributeBytesMax && is_utf8(text) && !has_control_character(text);
+    return text.size() <= kEventAttributeBytesMax &&
+           (is_printable_ascii(text) || (is_utf8(text) && !has_control_character(text)));
 }
 
 namespace detail {

@@ -16,6 +16,14 @@ constexpr std::size_t kIndexDigits = 10;
 constexpr std::size_t kBatchStart = kEpochDigits + 1;
 constexpr std::size_t kIndexStart = kBatchStart + kBatchDigits + 1;
 
+/// Over the last of the zeros that end at `end`.
+void write_padded(char* end, std::uint64_t value) {
+    do {
+        *--end = static_cast<char>('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+}
+
 template <class Integer>
 bool read_padded(std::string_view digits, Integer& value) {
     const char* end = digits.data() + digits.size();
@@ -26,7 +34,13 @@ bool read_padded(std::string_view digits, Integer& value) {
 }  // namespace
 
 std::string to_sequence(const Version& version) {
-    return fmt::format("{:010}.{:020}.{:010}", version.epoch, version.batch, version.index);
+    std::string text(kIndexStart + kIndexDigits, '0');
+    text[kBatchStart - 1] = '.';
+    text[kIndexStart - 1] = '.';
+    write_padded(text.data() + kEpochDigits, version.epoch);
+    write_padded(text.data() + kBatchStart + kBatchDigits, version.batch);
+    write_padded(text.data() + text.size(), version.index);
+    return text;
 }
 
 Result<Version> parse_sequence(std::string_view text) {

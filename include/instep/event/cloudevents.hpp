@@ -14,16 +14,32 @@
 namespace instep {
 
 using Attribute = std::pair<std::string, std::string>;
+using AttributeView = std::pair<std::string_view, std::string_view>;
 
 /// All attributes of the event in CloudEvents names and text forms, `specversion` first,
 /// empty ones left out, without the data.
 std::vector<Attribute> to_attributes(const Event& event);
+
+/// The same without copies, for one event after another: views into the event and into room
+/// that is used again.
+class AttributeViews {
+public:
+    /// Valid until the next call.
+    std::span<const AttributeView> of(const Event& event);
+
+private:
+    std::vector<AttributeView> views_;
+
+    /// Texts of what the event holds as numbers.
+    std::string written_;
+};
 
 /// The reverse of to_attributes(); what it returns satisfies validate(). Unknown names become
 /// extensions. `subject` serves as the key when `partitionkey` is missing.
 ///
 /// Errors: kSchemaMismatch for another specversion; kInvalidArgument for a required attribute
 /// that is missing, one that comes twice or one that cannot be read; kLimitExceeded.
+Result<Event> from_attributes(std::span<const AttributeView> attributes, std::string data);
 Result<Event> from_attributes(std::span<const Attribute> attributes, std::string data);
 
 /// Limits on JSON from outside: its bytes, how deep it nests, and the events of one batch.
