@@ -230,8 +230,10 @@ Result<void> Link::delete_queue(amqp_channel_t channel, std::string_view name) {
     return outcome(channel, fmt::format("delete queue {}", name));
 }
 
-Result<void> Link::declare_exchange(amqp_channel_t channel, std::string_view name) {
-    amqp_exchange_declare(state_, channel, bytes_of(name), amqp_cstring_bytes("topic"), 0, 1, 0, 0,
+Result<void> Link::declare_exchange(amqp_channel_t channel, std::string_view name,
+                                    ExchangeKind kind) {
+    const char* const type = kind == ExchangeKind::kTopic ? "topic" : "fanout";
+    amqp_exchange_declare(state_, channel, bytes_of(name), amqp_cstring_bytes(type), 0, 1, 0, 0,
                           amqp_empty_table);
     return outcome(channel, fmt::format("declare exchange {}", name));
 }

@@ -41,6 +41,10 @@ struct QueueState {
     std::uint32_t consumers = 0;
 };
 
+/// kTopic: to whom the routing key says; kFanout: to all that is bound, which costs the server
+/// least.
+enum class ExchangeKind : std::uint8_t { kTopic, kFanout };
+
 struct QueueSettings {
     bool durable = true;
     bool exclusive = false;
@@ -76,7 +80,7 @@ public:
                                      const QueueSettings& settings);
     Result<QueueState> inspect_queue(amqp_channel_t channel, std::string_view name);
     Result<void> delete_queue(amqp_channel_t channel, std::string_view name);
-    Result<void> declare_exchange(amqp_channel_t channel, std::string_view name);
+    Result<void> declare_exchange(amqp_channel_t channel, std::string_view name, ExchangeKind kind);
     Result<void> inspect_exchange(amqp_channel_t channel, std::string_view name);
     Result<void> bind_queue(amqp_channel_t channel, std::string_view queue,
                             std::string_view exchange);

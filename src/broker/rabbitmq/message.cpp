@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <optional>
 #include <utility>
 
@@ -24,9 +25,6 @@ constexpr std::string_view kStructured = "application/cloudevents";
 constexpr std::string_view kStructuredJson = "application/cloudevents+json";
 constexpr std::uint8_t kPersistent = 2;
 
-/// Extensions name headers, and a producer may invent ever new ones.
-constexpr std::size_t kHeaderNamesMax = 1000;
-
 /// What a table entry or a property takes beside its text.
 constexpr std::size_t kEntryBytes = 6;
 
@@ -39,12 +37,9 @@ std::string_view attribute_of(std::string_view header) {
     return {};
 }
 
-/// Nothing for a kind that no attribute can be.
-std::optional<std::string> attribute_text(const amqp_field_value_t& value) {
+/// What a header holds that is no text. Nothing for a kind that no attribute can be.
+std::optional<std::string> written(const amqp_field_value_t& value) {
     switch (value.kind) {
-        case AMQP_FIELD_KIND_UTF8:
-        case AMQP_FIELD_KIND_BYTES:
-            return std::string(text_of(value.value.bytes));
         case AMQP_FIELD_KIND_BOOLEAN:
             return value.value.boolean != 0 ? "true" : "false";
         case AMQP_FIELD_KIND_I8:
@@ -76,25 +71,33 @@ std::string_view content_type_of(const amqp_basic_properties_t& properties) {
                : std::string_view();
 }
 
-Result<std::vector<Attribute>> read_attributes(const amqp_basic_properties_t& properties) {
-    std::vector<Attribute> attributes;
+/// Views into the message, and into `room` for what has to be written.
+Result<std::vector<AttributeView>> read_attributes(const amqp_basic_properties_t& properties,
+                                                   std::deque<std::string>& room) {
+    std::vector<AttributeView> attributes;
     const auto content_type = content_type_of(properties);
     bool has_content_type = content_type.empty();
     if ((properties._flags & AMQP_BASIC_HEADERS_FLAG) != 0) {
+        attributes.reserve(static_cast<std::size_t>(properties.headers.num_entries) + 1);
         for (int i = 0; i < properties.headers.num_entries; ++i) {
             const amqp_table_entry_t& entry = properties.headers.entries[i];
             const std::string_view name = attribute_of(text_of(entry.key));
             if (name.empty()) {
                 continue;
             }
-            auto text = attribute_text(entry.value);
+            has_content_type = has_content_type || name == kContentType;
+            if (entry.value.kind == AMQP_FIELD_KIND_UTF8 ||
+                entry.value.kind == AMQP_FIELD_KIND_BYTES) {
+                attributes.emplace_back(name, text_of(entry.value.value.bytes));
+                continue;
+            }
+            auto text = written(entry.value);
             if (!text) {
                 return fail(
                     ErrorCode::kInvalidArgument,
                     fmt::format("header {} is no text, number or boolean", text_of(entry.key)));
             }
-            has_content_type = has_content_type || name == kContentType;
-            attributes.emplace_back(name, *std::move(text));
+            attributes.emplace_back(name, room.emplace_back(*std::move(text)));
         }
     }
     if (attributes.empty()) {
@@ -119,7 +122,8 @@ Result<Event> read_event(const amqp_basic_properties_t& properties, std::string&
                     fmt::format("content type {} is not read; send events one by one as {}",
                                 content_type, kStructuredJson));
     }
-    INSTEP_TRY_ASSIGN(const auto attributes, read_attributes(properties));
+    std::deque<std::string> room;
+    INSTEP_TRY_ASSIGN(const auto attributes, read_attributes(properties, room));
     INSTEP_TRY_ASSIGN(Event event, from_attributes(attributes, {}));
     if (body.size() > kEventDataBytesMax) {
         return fail(ErrorCode::kLimitExceeded, fmt::format("{} bytes of data; the limit is {}",
@@ -131,14 +135,15 @@ Result<Event> read_event(const amqp_basic_properties_t& properties, std::string&
 
 /// What may be the key of a message that is no event.
 std::string key_of(const amqp_basic_properties_t& properties) {
-    const auto attributes = read_attributes(properties);
+    std::deque<std::string> room;
+    const auto attributes = read_attributes(properties, room);
     if (!attributes) {
         return {};
     }
     for (const std::string_view name : {"partitionkey", "subject"}) {
-        const auto found = std::ranges::find(*attributes, name, &Attribute::first);
+        const auto found = std::ranges::find(*attributes, name, &AttributeView::first);
         if (found != attributes->end() && fits_attribute(found->second)) {
-            return found->second;
+            return std::string(found->second);
         }
     }
     return {};
@@ -155,17 +160,24 @@ void set(amqp_basic_properties_t& properties, amqp_flags_t flag, amqp_bytes_t& p
 }  // namespace
 
 const amqp_basic_properties_t& Envelope::properties(const Event& event) {
-    attributes_ = to_attributes(event);
-    headers_.clear();
+    const auto attributes = attributes_.of(event);
     header_bytes_ = 0;
-    const bool has_short_type = event.content_type.size() <= kShortBytesMax;
-    for (const auto& [name, text] : attributes_) {
+    for (const auto& [name, text] : attributes) {
         header_bytes_ += kPrefix.size() + name.size() + text.size() + kEntryBytes;
+    }
+    headers_.clear();
+    header_names_.clear();
+    // All of them fit, so that none moves when the next is appended.
+    header_names_.reserve(header_bytes_);
+    const bool has_short_type = event.content_type.size() <= kShortBytesMax;
+    for (const auto& [name, text] : attributes) {
         if (name == kContentType && has_short_type) {
             continue;
         }
+        const std::size_t begin = header_names_.size();
+        header_names_.append(kPrefix).append(name);
         amqp_table_entry_t& header = headers_.emplace_back();
-        header.key = bytes_of(header_name(name));
+        header.key = bytes_of(std::string_view(header_names_).substr(begin));
         header.value.kind = AMQP_FIELD_KIND_UTF8;
         header.value.value.bytes = bytes_of(text);
     }
@@ -188,18 +200,6 @@ const amqp_basic_properties_t& Envelope::properties(const Event& event) {
     header_bytes_ +=
         event.id.size() + event.type.size() + event.source.size() + event.correlation_id.size();
     return properties_;
-}
-
-std::string_view Envelope::header_name(const std::string& attribute) {
-    const auto known = header_names_.find(attribute);
-    if (known != header_names_.end()) {
-        return known->second;
-    }
-    // Not while headers_ may point into it.
-    if (header_names_.size() >= kHeaderNamesMax && headers_.size() <= 1) {
-        header_names_.clear();
-    }
-    return header_names_.emplace(attribute, std::string(kPrefix) + attribute).first->second;
 }
 
 std::string_view routing_key_of(const Event& event) {

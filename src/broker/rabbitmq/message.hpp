@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace instep::rabbitmq {
@@ -31,11 +30,9 @@ public:
     [[nodiscard]] std::size_t header_bytes() const { return header_bytes_; }
 
 private:
-    std::string_view header_name(const std::string& attribute);
-
-    std::vector<Attribute> attributes_;
+    AttributeViews attributes_;
     std::vector<amqp_table_entry_t> headers_;
-    std::unordered_map<std::string, std::string> header_names_;
+    std::string header_names_;
     amqp_basic_properties_t properties_{};
     std::size_t header_bytes_ = 0;
 };

@@ -61,7 +61,7 @@ Result<void> declare_queues(Link& link, const Address& address, std::string_view
         const std::string exchange = partition_exchange(topic, partition);
         INSTEP_TRY(link.declare_queue(kControlChannel, queue, settings));
         // Whoever declares the topic may not be as far yet.
-        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange));
+        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange, ExchangeKind::kFanout));
         INSTEP_TRY(link.bind_queue(kControlChannel, queue, exchange));
     }
     return {};
@@ -112,10 +112,10 @@ Result<void> declare_topic(Link& link, const Address& address, std::string_view 
                                 "the same number",
                                 topic, standing->second, partitions));
     }
-    INSTEP_TRY(link.declare_exchange(kControlChannel, topic));
+    INSTEP_TRY(link.declare_exchange(kControlChannel, topic, ExchangeKind::kTopic));
     for (std::uint32_t partition = 0; partition < partitions; ++partition) {
         const std::string exchange = partition_exchange(topic, partition);
-        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange));
+        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange, ExchangeKind::kFanout));
         INSTEP_TRY(link.bind_exchange(kControlChannel, topic, exchange));
     }
     for (const auto& [name, subscription] : catalogue.subscriptions) {

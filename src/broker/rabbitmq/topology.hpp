@@ -1,7 +1,7 @@
 // What this backend makes on a server, by name:
 //
 //     <topic>                   topic exchange: every event of the topic, for other programs
-//     <topic>.p<N>              topic exchange of partition N, bound to <topic>
+//     <topic>.p<N>              fanout exchange of partition N, bound to <topic>
 //     <subscription>.<N>        queue of partition N, bound to <topic>.p<N>
 //     <subscription>.<N>.holder exclusive queue: its connection holds partition N
 //     <subscription>.members    queue whose consumers are the members
