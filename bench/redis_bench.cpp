@@ -50,10 +50,11 @@ public:
           broker_(must(open_redis_broker(server_.url(), clock_, random_))),
           batch_(make_events(kBatch)) {
         redis::CommandWriter writer(pipeline_);
+        AttributeViews views;
         for (std::size_t i = 0; i < kPipeline; ++i) {
             std::string fields;
             redis::CommandWriter field_writer(fields);
-            const std::size_t arguments = redis::append_fields(batch_[i], field_writer);
+            const std::size_t arguments = redis::append_fields(batch_[i], views, field_writer);
             writer.begin(3 + arguments);
             writer.argument("XADD");
             writer.argument("bare");

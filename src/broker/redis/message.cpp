@@ -18,23 +18,23 @@ constexpr std::string_view kStructured = "application/cloudevents+json";
 
 /// What the server must not be asked to say again and again: subject and key are nearly always
 /// the same.
-bool is_left_out(const Attribute& attribute, const Event& event, bool has_subject) {
+bool is_left_out(const AttributeView& attribute, const Event& event, bool has_subject) {
     return attribute.first == "partitionkey" && has_subject && attribute.second == event.key;
 }
 
 }  // namespace
 
-std::size_t append_fields(const Event& event, CommandWriter& writer) {
-    const std::vector<Attribute> attributes = to_attributes(event);
+std::size_t append_fields(const Event& event, AttributeViews& views, CommandWriter& writer) {
+    const auto attributes = views.of(event);
     bool has_subject = false;
     std::size_t fields = 1;
-    for (const Attribute& attribute : attributes) {
+    for (const AttributeView& attribute : attributes) {
         has_subject =
             has_subject || (attribute.first == "subject" && attribute.second == event.key);
         fields += is_left_out(attribute, event, has_subject) ? 0 : 1;
     }
     std::string name(kPrefix);
-    for (const Attribute& attribute : attributes) {
+    for (const AttributeView& attribute : attributes) {
         if (is_left_out(attribute, event, has_subject)) {
             continue;
         }

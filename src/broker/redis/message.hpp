@@ -19,8 +19,9 @@
 
 namespace instep::redis {
 
-/// Appends the fields as arguments of a command. Returns how many arguments those are.
-std::size_t append_fields(const Event& event, CommandWriter& writer);
+/// Appends the fields as arguments of a command. Returns how many arguments those are. `views` is
+/// room that is used again.
+std::size_t append_fields(const Event& event, AttributeViews& views, CommandWriter& writer);
 
 /// Bytes of the event's texts and data.
 std::size_t event_bytes(const Event& event);

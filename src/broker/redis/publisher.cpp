@@ -2,7 +2,6 @@
 
 #include "instep/broker/checks.hpp"
 #include "instep/broker/redis/broker.hpp"
-#include "instep/event/cloudevents.hpp"
 #include "message.hpp"
 #include "names.hpp"
 #include "script.hpp"
@@ -213,7 +212,7 @@ void RedisPublisher::write_part(Connection& connection, const PublishBatch& batc
     for (const Event& event : part) {
         fields_.clear();
         CommandWriter fields(fields_);
-        const std::size_t count = append_fields(event, fields);
+        const std::size_t count = append_fields(event, attributes_, fields);
         writer.begin(3 + count);
         writer.argument("XADD");
         writer.argument(stream);

@@ -2,6 +2,7 @@
 
 #include "connection.hpp"
 #include "instep/broker/broker.hpp"
+#include "instep/event/cloudevents.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -41,7 +42,8 @@ private:
     const Endpoint& endpoint_;
     Link link_;
 
-    /// The fields of an event; kept for its memory.
+    /// Of an event; kept for their memory.
+    AttributeViews attributes_;
     std::string fields_;
 };
 

@@ -42,17 +42,17 @@ bool StreamReader::has_news() {
                            link_.current()->has_bytes() || clock_.monotonic() > due_);
 }
 
-Result<std::optional<Delivery>> StreamReader::next() {
-    auto delivery = read();
-    if (!delivery) {
+Result<bool> StreamReader::next(std::optional<Delivery>& entry) {
+    auto found = read(entry);
+    if (!found) {
         reset();
-    } else if (!*delivery || (streams_left_ == 0 && entries_left_ == 0)) {
+    } else if (!*found || (streams_left_ == 0 && entries_left_ == 0)) {
         stage_ = Stage::kIdle;
     }
-    return delivery;
+    return found;
 }
 
-Result<std::optional<Delivery>> StreamReader::read() {
+Result<bool> StreamReader::read(std::optional<Delivery>& entry) {
     if (stage_ == Stage::kAsked) {
         if (!link_.current()->has_bytes() && clock_.monotonic() > due_) {
             return fail(
@@ -61,20 +61,20 @@ Result<std::optional<Delivery>> StreamReader::read() {
         }
         INSTEP_TRY_ASSIGN(const bool has_entries, begin_answer());
         if (!has_entries) {
-            return std::nullopt;
+            return false;
         }
         stage_ = Stage::kReading;
     }
     while (true) {
         while (entries_left_ == 0) {
             if (streams_left_ == 0) {
-                return std::nullopt;
+                return false;
             }
             INSTEP_TRY(begin_stream());
         }
-        INSTEP_TRY_ASSIGN(auto delivery, read_entry());
-        if (delivery) {
-            return delivery;
+        INSTEP_TRY_ASSIGN(const bool is_event, read_entry(entry));
+        if (is_event) {
+            return true;
         }
     }
 }
@@ -126,7 +126,8 @@ Result<void> StreamReader::begin_stream() {
     return {};
 }
 
-Result<std::optional<Delivery>> StreamReader::read_entry() {
+/// False for an entry of the stream of changes.
+Result<bool> StreamReader::read_entry(std::optional<Delivery>& entry) {
     Connection& connection = *link_.current();
     --entries_left_;
     INSTEP_TRY_ASSIGN(const Token pair, connection.next_token());
@@ -155,9 +156,10 @@ Result<std::optional<Delivery>> StreamReader::read_entry() {
     }
     if (is_change) {
         saw_change_ = true;
-        return std::nullopt;
+        return false;
     }
-    return entry_.finish(question_.sources[source_].partition, *position);
+    entry = entry_.finish(question_.sources[source_].partition, *position);
+    return true;
 }
 
 std::unexpected<Error> StreamReader::unexpected() {

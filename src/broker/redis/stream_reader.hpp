@@ -50,8 +50,13 @@ public:
     /// True if there is something of the answer, or it should have come by now.
     [[nodiscard]] bool has_news();
 
-    /// The next entry; waits for it. Nothing at the end of the answer.
-    Result<std::optional<Delivery>> next();
+    /// Sets `entry` to the next one, for which it waits. False at the end of the answer.
+    Result<bool> next(std::optional<Delivery>& entry);
+
+    /// How many more entries of the same stream there are in the answer, as far as is known.
+    [[nodiscard]] std::size_t entries_left() const {
+        return static_cast<std::size_t>(entries_left_);
+    }
 
     /// True once after an answer that told of a change.
     [[nodiscard]] bool take_change() { return std::exchange(saw_change_, false); }
@@ -66,10 +71,10 @@ public:
 private:
     enum class Stage : std::uint8_t { kIdle, kAsked, kReading };
 
-    Result<std::optional<Delivery>> read();
+    Result<bool> read(std::optional<Delivery>& entry);
     Result<bool> begin_answer();
     Result<void> begin_stream();
-    Result<std::optional<Delivery>> read_entry();
+    Result<bool> read_entry(std::optional<Delivery>& entry);
     std::unexpected<Error> unexpected();
 
     const Endpoint& endpoint_;

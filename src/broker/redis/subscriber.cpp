@@ -26,7 +26,8 @@ RedisSubscriber::~RedisSubscriber() {
 Result<std::vector<Assignment>> RedisSubscriber::assignments() {
     // Who holds nothing has no reason to call receive(), which would see this.
     if (asked_for_.empty() && reader_.is_asking() && reader_.has_news()) {
-        const auto read = reader_.next();
+        std::optional<Delivery> none;
+        const auto read = reader_.next(none);
         if (!read || reader_.take_change()) {
             membership_.note_change();
         }
@@ -68,14 +69,16 @@ Result<std::vector<Delivery>> RedisSubscriber::receive(std::size_t events_max,
             if (!reader_.is_asking() || !reader_.has_news()) {
                 break;
             }
-            auto read = reader_.next();
+            auto read = reader_.next(next_);
             if (!read && deliveries.empty()) {
                 return std::unexpected(std::move(read).error());
             }
             if (!read || !*read) {
                 break;
             }
-            next_ = std::move(**read);
+            if (deliveries.empty()) {
+                deliveries.reserve(std::min(reader_.entries_left() + 1, events_max));
+            }
         }
         Held* held = held_for(*next_);
         const std::size_t bytes = event_bytes(next_->event);
