@@ -74,6 +74,20 @@ protected:
     int made_ = 0;
 };
 
+TEST_F(KafkaBrokerTest, RefusesToPublishToWhatIsNoNameOfATopic) {
+    Event event;
+    event.id = "e1";
+    event.source = "shop";
+    event.type = "order.placed";
+    event.key = "order-1";
+    const std::string topic(600, 't');
+    const auto outcome =
+        publisher_->publish({.topic = topic, .partition = 0, .events = std::span(&event, 1)});
+    EXPECT_EQ(outcome.durable, 0U);
+    ASSERT_TRUE(outcome.failure);
+    EXPECT_EQ(outcome.failure->code, ErrorCode::kInvalidArgument) << outcome.failure->message;
+}
+
 TEST_F(KafkaBrokerTest, ReadsForeignEventsInBothModes) {
     given_topic();
     foreign_.produce({.topic = topic_,

@@ -1,7 +1,5 @@
 #include "message.hpp"
 
-#include "instep/event/cloudevents.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,7 +35,7 @@ bool starts_with_type(std::string_view text, std::string_view type) {
 }
 
 struct Envelope {
-    std::vector<Attribute> attributes;
+    std::vector<AttributeView> attributes;
     std::string_view content_type;
     bool has_key = false;
 };
@@ -85,7 +83,7 @@ Result<Event> read_event(const rd_kafka_message_t& message) {
     if (!envelope.content_type.empty()) {
         // CloudEvents' SDK for JavaScript writes both; the binding names this one.
         std::erase_if(envelope.attributes,
-                      [](const Attribute& attribute) { return attribute.first == kDataType; });
+                      [](const AttributeView& attribute) { return attribute.first == kDataType; });
         envelope.attributes.emplace_back(kDataType, envelope.content_type);
     }
     if (!envelope.has_key && message.key_len > 0) {
@@ -96,8 +94,8 @@ Result<Event> read_event(const rd_kafka_message_t& message) {
 
 }  // namespace
 
-Headers make_headers(const Event& event) {
-    const auto attributes = to_attributes(event);
+Headers make_headers(const Event& event, AttributeViews& views) {
+    const auto attributes = views.of(event);
     Headers headers(rd_kafka_headers_new(attributes.size()));
     std::string header(kPrefix);
     for (const auto& [name, value] : attributes) {

@@ -28,7 +28,8 @@ TEST(KafkaMessageTest, AttributesAreHeadersAndTheDatasTypeIsTheContentType) {
     event.key = "ada";
     event.extensions = {{"zone", "eu"}};
 
-    const Headers headers = make_headers(event);
+    AttributeViews views;
+    const Headers headers = make_headers(event, views);
 
     EXPECT_EQ(list_of(*headers), (HeaderList{{"ce_specversion", "1.0"},
                                              {"ce_id", "e1"},

@@ -75,11 +75,15 @@ public:
         confirmed_ = 0;
         refused_.reset();
         const auto until = std::chrono::steady_clock::now() + timeout;
-        const std::string topic(batch.topic);
+        const Topic topic(
+            rd_kafka_topic_new(client_.get(), std::string(batch.topic).c_str(), nullptr));
+        if (topic == nullptr) {
+            return {.durable = 0, .failure = explain(rd_kafka_last_error()).error()};
+        }
         rd_kafka_resp_err_t unsent = RD_KAFKA_RESP_ERR_NO_ERROR;
         std::size_t sent = 0;
         while (sent < batch.events.size() && is_hopeful(until)) {
-            const auto error = send(topic, batch.partition, batch.events[sent], sent);
+            const auto error = send(*topic, batch.partition, batch.events[sent], sent);
             if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
                 rd_kafka_poll(client_.get(), 10);
             } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -131,11 +135,11 @@ private:
                std::chrono::steady_clock::now() < until;
     }
 
-    rd_kafka_resp_err_t send(const std::string& topic, std::uint32_t partition, const Event& event,
+    rd_kafka_resp_err_t send(rd_kafka_topic_t& topic, std::uint32_t partition, const Event& event,
                              std::size_t index) {
         std::array<rd_kafka_vu_t, 7> values{};
-        values[0].vtype = RD_KAFKA_VTYPE_TOPIC;
-        values[0].u.cstr = topic.c_str();
+        values[0].vtype = RD_KAFKA_VTYPE_RKT;
+        values[0].u.rkt = &topic;
         values[1].vtype = RD_KAFKA_VTYPE_PARTITION;
         values[1].u.i32 = static_cast<std::int32_t>(partition);
         values[2] = memory(RD_KAFKA_VTYPE_VALUE, event.data);
@@ -144,7 +148,7 @@ private:
         values[4].u.i = RD_KAFKA_MSG_F_COPY;
         values[5].vtype = RD_KAFKA_VTYPE_OPAQUE;
         values[5].u.ptr = reinterpret_cast<void*>(static_cast<std::uintptr_t>(index));
-        Headers headers = make_headers(event);
+        Headers headers = make_headers(event, views_);
         values[6].vtype = RD_KAFKA_VTYPE_HEADERS;
         values[6].u.headers = headers.get();
         const ClientError error(rd_kafka_produceva(client_.get(), values.data(), values.size()));
@@ -169,6 +173,7 @@ private:
     }
 
     Client client_;
+    AttributeViews views_;
     std::size_t confirmed_ = 0;
     std::optional<rd_kafka_resp_err_t> refused_;
 };
