@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace instep::kafka_broker {
@@ -67,6 +69,17 @@ Result<void> set(rd_kafka_conf_t& configuration, const Cluster& cluster, const s
 }
 
 }  // namespace
+
+void add(rd_kafka_topic_partition_list_t& list, std::string_view topic, std::uint32_t partition,
+         std::int64_t offset, std::string_view metadata) {
+    auto* entry = rd_kafka_topic_partition_list_add(&list, std::string(topic).c_str(),
+                                                    static_cast<std::int32_t>(partition));
+    entry->offset = offset;
+    // The list frees it with free().
+    entry->metadata = std::malloc(metadata.size());
+    std::memcpy(entry->metadata, metadata.data(), metadata.size());
+    entry->metadata_size = metadata.size();
+}
 
 void Listener::note_trouble(rd_kafka_resp_err_t code, std::string_view text) {
     // "All brokers down" says less than the reason before it.

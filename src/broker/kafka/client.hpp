@@ -8,7 +8,9 @@
 #include <librdkafka/rdkafka.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -34,6 +36,18 @@ using Queue = std::unique_ptr<rd_kafka_queue_t, Destroy<&rd_kafka_queue_destroy>
 using Topic = std::unique_ptr<rd_kafka_topic_t, Destroy<&rd_kafka_topic_destroy>>;
 using PartitionList = std::unique_ptr<rd_kafka_topic_partition_list_t,
                                       Destroy<&rd_kafka_topic_partition_list_destroy>>;
+
+inline PartitionList make_list(int size) {
+    return PartitionList(rd_kafka_topic_partition_list_new(size));
+}
+
+inline std::span<rd_kafka_topic_partition_t> all_of(const rd_kafka_topic_partition_list_t& list) {
+    return {list.elems, static_cast<std::size_t>(list.cnt)};
+}
+
+/// `metadata` is what a group remembers beside the offset.
+void add(rd_kafka_topic_partition_list_t& list, std::string_view topic, std::uint32_t partition,
+         std::int64_t offset, std::string_view metadata);
 
 /// What a client tells, in the thread that polls it. Must outlive the client.
 class Listener {

@@ -40,10 +40,6 @@ TopicLayout layout_of(const rd_kafka_metadata_topic_t& topic) {
     return layout;
 }
 
-std::span<rd_kafka_topic_partition_t> all_of(const rd_kafka_topic_partition_list_t& list) {
-    return {list.elems, static_cast<std::size_t>(list.cnt)};
-}
-
 /// True while a partition gets a leader: over in a moment.
 bool is_leader_moving(rd_kafka_resp_err_t error) {
     return error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
@@ -253,8 +249,7 @@ Result<std::vector<GroupOffsets>> Control::read_offsets(std::span<const std::str
 Result<void> Control::query_ends(
     std::span<const TopicPartition> partitions, std::int64_t which,
     const std::function<void(const TopicPartition&, std::int64_t)>& found) {
-    const PartitionList list(
-        rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+    const PartitionList list = make_list(static_cast<int>(partitions.size()));
     for (const TopicPartition& partition : partitions) {
         rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(),
                                           static_cast<std::int32_t>(partition.partition))

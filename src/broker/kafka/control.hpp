@@ -44,6 +44,9 @@ struct OffsetRange {
 
 using OffsetRanges = std::map<TopicPartition, OffsetRange>;
 
+/// As an offset's metadata it tells that the group is a subscription of ours.
+inline constexpr std::string_view kOurs = "instep";
+
 /// What a group has committed for a partition.
 struct CommittedOffset {
     TopicPartition of;

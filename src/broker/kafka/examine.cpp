@@ -17,7 +17,6 @@ namespace {
 
 using Severity = BrokerFinding::Severity;
 
-constexpr std::string_view kOurs = "instep";
 constexpr std::int64_t kMessageBytes = std::int64_t{kEventDataBytesMax} + (1 << 20);
 constexpr std::int64_t kMinutesOfAWeek = 7 * 24 * 60;
 constexpr std::int64_t kMsOfADay = 24 * 60 * 60 * 1000;

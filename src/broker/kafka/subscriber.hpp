@@ -44,6 +44,13 @@ public:
     void wait(std::stop_token stop, std::chrono::milliseconds patience) override;
 
 private:
+    /// Messages and bytes taken from the library at once; it fetches more for what is taken.
+    static constexpr std::size_t kFetchMessages = 500;
+    static constexpr std::size_t kFetchBytes = 1U << 20U;
+
+    /// How often a topic that does not exist yet is looked for.
+    static constexpr std::chrono::milliseconds kTopicLook{200};
+
     struct Held {
         std::uint32_t partition = 0;
         std::uint64_t epoch = 0;
