@@ -5,6 +5,7 @@
 #include "bench/postgres/benchmarks.hpp"
 #include "bench/postgres/member_system.hpp"
 #include "instep/broker/rabbitmq/broker.hpp"
+#include "src/broker/rabbitmq/message.hpp"
 #include "tests/support/rabbitmq_server.hpp"
 
 #include <amqp.h>
@@ -53,20 +54,19 @@ public:
         check("queue");
     }
 
-    void publish(const std::string& queue, std::int64_t count) {
+    /// The properties and headers of our messages, made once, straight into the queue.
+    void publish(const std::string& queue, const std::vector<Event>& events) {
         amqp_confirm_select(state_, 1);
         check("confirms");
-        amqp_basic_properties_t properties{};
-        properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_CONTENT_TYPE_FLAG |
-                            AMQP_BASIC_MESSAGE_ID_FLAG;
-        properties.delivery_mode = 2;
-        properties.content_type = amqp_cstring_bytes("application/json");
+        rabbitmq::Envelope envelope;
+        amqp_basic_properties_t properties = envelope.properties(events.front());
+        const auto count = static_cast<std::int64_t>(events.size());
         std::int64_t confirmed = 0;
         for (std::int64_t sent = 0; sent < count; ++sent) {
-            const std::string id = std::to_string(sent);
-            properties.message_id = bytes(id);
+            const Event& event = events[static_cast<std::size_t>(sent)];
+            properties.message_id = bytes(event.id);
             amqp_basic_publish(state_, 1, amqp_empty_bytes, bytes(queue), 1, 0, &properties,
-                               bytes(kData));
+                               bytes(event.data));
             while (sent + 1 - confirmed >= kWindow) {
                 take_confirm(confirmed);
             }
@@ -192,7 +192,7 @@ void run_rabbitmq_bench(const BenchSize& size) {
         const std::string queue = fmt::format("bare{}", ++rounds_made);
         BareClient bare(server.port());
         bare.declare_queue(queue);
-        const Seconds bare_publish = time_of([&] { bare.publish(queue, count); });
+        const Seconds bare_publish = time_of([&] { bare.publish(queue, events); });
         OwnRound own(server.url(), rounds_made);
         const Seconds own_publish = time_of([&] { own.publish(events); });
         BareClient bare_consumer(server.port());
