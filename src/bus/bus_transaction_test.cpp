@@ -86,6 +86,19 @@ TEST_F(BusTransactionTest, AListenersFailureUndoesNothing) {
     EXPECT_THAT(logged(), testing::SizeIs(1));
 }
 
+TEST_F(BusTransactionTest, NobodyHearsWhatViolatesTheContract) {
+    const auto contract =
+        PublishContract::compile(R"({"$defs": {"order.placed": {"x-topic": "shop.order"}}})");
+    Transaction transaction = begin();
+    BusTransaction events(bus, transaction, &*contract);
+    EXPECT_EQ(events.publish("shop.orders", "o-1", OrderPlaced{"o-1"}).error().code,
+              ErrorCode::kRejected);
+    ASSERT_TRUE(events.publish("shop.order", "o-2", OrderPlaced{"o-2"}));
+    EXPECT_THAT(events.commit().value(), IsEmpty());
+    EXPECT_THAT(heard, ElementsAre("o-2"));
+    EXPECT_THAT(logged(), ElementsAre("shop.order|o-2|order.placed"));
+}
+
 TEST_F(BusTransactionTest, RefusesWhatTheLogRefuses) {
     Transaction transaction = begin();
     BusTransaction events(bus, transaction);

@@ -20,6 +20,7 @@ namespace instep {
 namespace {
 
 constexpr std::size_t kServiceFileBytesMax = 1024U * 1024;
+constexpr std::size_t kContractFileBytesMax = 8U * 1024 * 1024;
 constexpr std::size_t kValueFileBytesMax = 64U * 1024;
 constexpr std::size_t kNameCharactersMax = 64;
 
@@ -141,6 +142,10 @@ private:
         INSTEP_TRY_ASSIGN(const std::int64_t rows, table.integer("scan_rows_per_second"));
         config_.scan_rows_per_second = static_cast<std::uint32_t>(rows);
         INSTEP_TRY(read_transactions(table));
+        if (table.has("contract")) {
+            INSTEP_TRY_ASSIGN(const PlacedText contract, table.text("contract"));
+            config_.contract = (folder_ / contract.text).lexically_normal();
+        }
         INSTEP_TRY(read_monitoring(table));
         INSTEP_TRY_ASSIGN(config_.log_retention, table.duration("log_retention"));
         INSTEP_TRY_ASSIGN(config_.broker_retention, table.duration("broker_retention"));
@@ -555,6 +560,19 @@ Result<ServiceConfig> parse_service_file(std::string_view text, const std::strin
 Result<ServiceConfig> load_service_file(const std::string& path, const Environment& environment) {
     INSTEP_TRY_ASSIGN(const std::string text, read_text_file(path, kServiceFileBytesMax));
     return parse_service_file(text, path, environment);
+}
+
+Result<std::optional<PublishContract>> load_publish_contract(const ServiceConfig& config) {
+    if (config.contract.empty()) {
+        return std::nullopt;
+    }
+    INSTEP_TRY_ASSIGN(const std::string text,
+                      read_text_file(config.contract, kContractFileBytesMax));
+    auto contract = PublishContract::compile(text);
+    if (!contract) {
+        return fail_in(config.contract, std::move(contract).error());
+    }
+    return *std::move(contract);
 }
 
 }  // namespace instep

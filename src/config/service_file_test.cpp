@@ -243,6 +243,8 @@ TEST_F(ServiceFileTest, ReadsWhereTheServiceShowsItself) {
     EXPECT_EQ(parse_with("").value().listen, "");
     EXPECT_EQ(parse_with("").value().otlp, "");
     const auto config = parse_with("listen = '[::1]:9464'\notlp = 'http://127.0.0.1:4318'").value();
+    EXPECT_EQ(parse_with("").value().contract, "");
+    EXPECT_EQ(parse_with("contract = 'iam.json'").value().contract, "/srv/iam/iam.json");
     EXPECT_EQ(config.listen, "[::1]:9464");
     EXPECT_EQ(config.otlp, "http://127.0.0.1:4318");
 }

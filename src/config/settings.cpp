@@ -100,6 +100,12 @@ constexpr Setting kSettings[] = {
                     "order, on the topic `<name>.transactions`: for replicas with `apply = "
                     "\"transaction\"`. Needs `partitions = 1`."},
     {.table = "service",
+     .key = "contract",
+     .type = "text",
+     .description = "A file with the JSON Schema of the service's events ([contracts](contracts.md)"
+                    "). What handlers publish is held to it, and refused where it differs. Events "
+                    "of published tables are as their columns are, and are not looked at again."},
+    {.table = "service",
      .key = "listen",
      .type = "text",
      .description = "An address and port, such as `127.0.0.1:9464`, where the process answers "

@@ -1,18 +1,14 @@
 #include "instep/consumer/subscription.hpp"
 
+#include "correlation.hpp"
 #include "handler_instruments.hpp"
 #include "instep/event/trace_context.hpp"
-#include "replay_mark.hpp"
 
 #include <fmt/format.h>
 
 namespace instep {
 
 namespace {
-
-const std::string& correlation_of(const Event& event) {
-    return event.correlation_id.empty() ? event.id : event.correlation_id;
-}
 
 /// Tells how long its life was, if that was longer than it should be. A handler may end by an
 /// exception, and is slow then too.
@@ -49,34 +45,6 @@ private:
 
 }  // namespace
 
-HandlerContext::HandlerContext(Transaction& transaction, const Event& event, std::uint32_t attempt,
-                               Random& random, const Logger& logger)
-    : transaction_(transaction), event_(event), attempt_(attempt), logger_(logger) {
-    if (const auto parent = parse_trace_parent(event.trace_parent)) {
-        span_ = child_of(*parent, random);
-    }
-}
-
-bool HandlerContext::is_replay() const { return replay_mark(event_).has_value(); }
-
-std::string HandlerContext::idempotency_key() const {
-    return fmt::format("{}/{}", event_.source, event_.id);
-}
-
-Result<void> HandlerContext::publish(NewEvent event) const {
-    if (event.correlation_id.empty()) {
-        event.correlation_id = correlation_of(event_);
-    }
-    if (event.causation_id.empty()) {
-        event.causation_id = event_.id;
-    }
-    if (event.trace_parent.empty() && span_) {
-        event.trace_parent = to_trace_parent(*span_);
-    }
-    INSTEP_TRY(append(transaction_, std::span(&event, 1)));
-    return {};
-}
-
 HandlerSet& HandlerSet::on(std::string type, EventFunction function) {
     add(type, "", std::move(function));
     return *this;
@@ -84,6 +52,11 @@ HandlerSet& HandlerSet::on(std::string type, EventFunction function) {
 
 HandlerSet& HandlerSet::otherwise(EventFunction function) {
     otherwise_ = std::move(function);
+    return *this;
+}
+
+HandlerSet& HandlerSet::publishes(PublishContract contract) {
+    contract_ = std::move(contract);
     return *this;
 }
 
@@ -153,10 +126,18 @@ Verdict SubscriptionHandler::handle(Transaction& transaction, const Event& event
     const Logger logger = logger_.with({{"event_id", event.id},
                                         {"correlation_id", correlation_of(event)},
                                         {"trace_id", trace ? trace_id(*trace) : ""}});
-    HandlerContext context(transaction, event, attempt_, random_, logger);
+    HandlerContext context(transaction, event, attempt_, {random_, logger, handlers_.contract()});
     const Stopwatch watch(transaction.connection(), slow_after_,
                           [&](std::chrono::milliseconds time) { note_slow(event, time); });
-    return instruments_ == nullptr ? (*function)(context) : instruments_->run(*function, context);
+    const EventFunction checked = [function](HandlerContext& own) {
+        Verdict verdict = (*function)(own);
+        if (verdict.kind == Verdict::Kind::kDone && own.unpublished()) {
+            // Otherwise the event that it was to publish is lost, and nobody hears of it.
+            return Verdict::retry(own.unpublished()->message);
+        }
+        return verdict;
+    };
+    return instruments_ == nullptr ? checked(context) : instruments_->run(checked, context);
 }
 
 void SubscriptionHandler::note_slow(const Event& event, std::chrono::milliseconds time) {

@@ -151,6 +151,64 @@ TEST_F(SubscriptionTest, PublishesNothingWhenItFails) {
     EXPECT_EQ(value_of(*system.owner, "SELECT count(*) FROM instep_log"), "0");
 }
 
+/// Promises orders with a text as their id, and nothing else.
+PublishContract orders_only() {
+    return PublishContract::compile(
+               R"({"$defs": {"order.placed": {"x-topic": "shop.order", "type": "object",)"
+               R"("properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}}})")
+        .value();
+}
+
+NewEvent order(std::string data) {
+    NewEvent event;
+    event.topic = "shop.order";
+    event.key = "o-1";
+    event.type = "order.placed";
+    event.data = std::move(data);
+    return event;
+}
+
+TEST_F(SubscriptionTest, PublishesNothingThatViolatesTheContract) {
+    HandlerSet handlers;
+    handlers.publishes(orders_only()).on("order.placed", [](HandlerContext& context) {
+        const auto published = context.publish(order(R"({"order_id":7})"));
+        return published ? Verdict::done() : Verdict::retry(published.error().message);
+    });
+    const auto refused = handle(handlers, event("{}"));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kRejected);
+    EXPECT_NE(refused.error().message.find("data.order_id is integer, not string"),
+              std::string::npos)
+        << refused.error().message;
+    EXPECT_EQ(value_of(*system.owner, "SELECT count(*) FROM instep_log"), "0");
+}
+
+TEST_F(SubscriptionTest, PublishesWhatKeepsToTheContract) {
+    HandlerSet handlers;
+    handlers.publishes(orders_only()).on("order.placed", [](HandlerContext& context) {
+        EXPECT_TRUE(context.publish("shop.order", "o-1", OrderPlaced{"o-1", 5}));
+        return Verdict::done();
+    });
+    ASSERT_TRUE(handle(handlers, event("{}")));
+    EXPECT_EQ(value_of(*system.owner, "SELECT count(*) FROM instep_log"), "1");
+}
+
+TEST_F(SubscriptionTest, AHandlerThatOverlooksARefusalIsNotDone) {
+    HandlerSet handlers;
+    handlers.publishes(orders_only()).on("order.placed", [](HandlerContext& context) {
+        (void)context.publish(order("{}"));
+        return Verdict::done();
+    });
+    const auto refused = handle(handlers, event("{}"));
+    ASSERT_FALSE(refused) << "the event that it was to publish is lost";
+    EXPECT_NE(refused.error().message.find("data.order_id is missing"), std::string::npos);
+    HandlerSet decided;
+    decided.publishes(orders_only()).on("order.placed", [](HandlerContext& context) {
+        return context.publish(order("{}")) ? Verdict::done() : Verdict::discard("of no use");
+    });
+    EXPECT_EQ(handle(decided, event("{}"))->discarded, 1U);
+}
+
 TEST_F(SubscriptionTest, TheIdempotencyKeyIsTheEventsForEver) {
     std::string key;
     HandlerSet handlers;

@@ -59,6 +59,27 @@ Result<T> read(const std::array<std::byte, 16>& handle, std::string_view expecte
 
 }  // namespace
 
+JsonKind JsonValue::kind() const {
+    switch (element_of(handle_).type()) {
+        case dom::element_type::ARRAY:
+            return JsonKind::kList;
+        case dom::element_type::OBJECT:
+            return JsonKind::kObject;
+        case dom::element_type::STRING:
+            return JsonKind::kText;
+        case dom::element_type::BOOL:
+            return JsonKind::kBoolean;
+        case dom::element_type::INT64:
+        case dom::element_type::UINT64:
+            return JsonKind::kInteger;
+        case dom::element_type::DOUBLE:
+            return JsonKind::kNumber;
+        case dom::element_type::NULL_VALUE:
+            break;
+    }
+    return JsonKind::kNothing;
+}
+
 bool JsonValue::is_null() const { return element_of(handle_).is_null(); }
 Result<bool> JsonValue::boolean() const { return read<bool>(handle_, "a boolean"); }
 Result<std::int64_t> JsonValue::integer() const {
@@ -85,6 +106,16 @@ Result<std::optional<JsonValue>> JsonValue::field(std::string_view name) const {
     JsonValue value;
     std::memcpy(value.handle_.data(), &element, sizeof element);
     return value;
+}
+
+Result<std::vector<std::pair<std::string_view, JsonValue>>> JsonValue::fields() const {
+    INSTEP_TRY_ASSIGN(const dom::object object, read<dom::object>(handle_, "an object"));
+    std::vector<std::pair<std::string_view, JsonValue>> fields;
+    for (const dom::key_value_pair& next : object) {
+        JsonValue& value = fields.emplace_back(next.key, JsonValue{}).second;
+        std::memcpy(value.handle_.data(), &next.value, sizeof next.value);
+    }
+    return fields;
 }
 
 struct JsonDocument::Parsed {

@@ -35,6 +35,7 @@ public:
     Result<std::vector<Finding>> run() {
         INSTEP_TRY(look_at_database());
         look_at_broker();
+        look_at_contract();
         return findings_.all();
     }
 
@@ -201,6 +202,13 @@ private:
         }
         look_at_space("broker", path);
         return true;
+    }
+
+    void look_at_contract() {
+        if (const auto contract = load_publish_contract(config_); !contract) {
+            findings_.problem("contract", contract.error().message,
+                              "correct the file, or `contract` in the service file");
+        }
     }
 
     const ServiceConfig& config_;

@@ -113,6 +113,12 @@ public:
 
     Result<void> open() {
         INSTEP_TRY(check_handlers(config_, handlers_));
+        INSTEP_TRY_ASSIGN(const auto contract, load_publish_contract(config_));
+        for (auto& [name, set] : handlers_) {
+            if (contract) {
+                set.publishes(*contract);
+            }
+        }
         if (!config_.otlp.empty()) {
             INSTEP_TRY_ASSIGN(telemetry_.spans, monitor_.spans_to(config_.otlp));
         }
@@ -436,7 +442,7 @@ private:
 
     const ServiceConfig config_;
     const Surroundings surroundings_;
-    const Handlers handlers_;
+    Handlers handlers_;
     Logger logger_;
     const std::unique_ptr<Monitor> own_monitor_;
     Monitor& monitor_;

@@ -1,6 +1,8 @@
 // Subscriptions of a service, with code.
 #include "tests/support/service_fixture.hpp"
 
+#include <fstream>
+
 namespace instep {
 namespace {
 
@@ -22,6 +24,13 @@ protected:
                    "attempts = 2\ncircuit_failures = 2\ncircuit_open_for = '7s'\n",
                    dir_.file("mail.toml"), process_environment())
             .value();
+    }
+
+    /// "mail" promises mails, each with the address that it went to.
+    void given_contract() const {
+        std::ofstream(dir_.file("mail.json"))
+            << R"({"$defs": {"mail.sent": {"properties": {"to": {"type": "string"}},)"
+               R"("required": ["to"]}}})";
     }
 
     Result<std::unique_ptr<Service>> create_mail(Handlers handlers) {
@@ -163,6 +172,51 @@ TEST_F(ServiceWithCodeTest, HandlesThePastAgainWhenItIsAskedTo) {
     ASSERT_THAT(status->replays, SizeIs(1));
     EXPECT_EQ(status->replays[0].state, "done");
     EXPECT_EQ(read_status(config("iam"), clock_, *brokers_)->topics.back().topic, "iam.user");
+}
+
+TEST_F(ServiceWithCodeTest, HoldsItsHandlersToTheContractOfTheFile) {
+    given_contract();
+    ServiceConfig with_contract = mail();
+    with_contract.contract = dir_.file("mail.json");
+    start("iam");
+    ASSERT_TRUE(apply_service(with_contract, clock_, {}));
+    Handlers handlers;
+    handlers["welcome"].on("user.created", [](HandlerContext& context) {
+        NewEvent sent;
+        sent.topic = "mail.sent";
+        sent.key = context.event().key;
+        sent.type = "mail.sent";
+        sent.data = sent.key == "1" ? R"({"to": "ada"})" : "{}";
+        const auto published = context.publish(sent);
+        return published ? Verdict::done() : Verdict::retry(published.error().message);
+    });
+    services_["mail/p1"] =
+        Service::create(with_contract, {clock_, random_, logger_, *brokers_, "p1"}, handlers)
+            .value();
+    insert_users(1, 2);
+    settle();
+    clock_.advance(2s);
+    settle();
+    EXPECT_THAT(query("mail", "SELECT key FROM instep_log WHERE type = 'mail.sent'"),
+                ElementsAre("1"));
+    EXPECT_THAT(query("mail",
+                      "SELECT key || ' ' || error_code FROM instep_parked_key WHERE dead_us IS NOT "
+                      "NULL"),
+                ElementsAre("2 rejected"));
+}
+
+TEST_F(ServiceWithCodeTest, DoesNotRunWithAContractThatIsNone) {
+    std::ofstream(dir_.file("mail.json")) << "{";
+    ServiceConfig with_contract = mail();
+    with_contract.contract = dir_.file("mail.json");
+    ASSERT_TRUE(apply_service(with_contract, clock_, {}));
+    const auto refused =
+        Service::create(with_contract, {clock_, random_, logger_, *brokers_, "p1"}, welcome());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt);
+    EXPECT_THAT(refused.error().message, HasSubstr("mail.json"));
+    EXPECT_THAT(check_service(with_contract, clock_).value(),
+                testing::Contains(testing::Field(&Finding::subject, "contract")));
 }
 
 TEST_F(ServiceWithCodeTest, RefusesToRunWithoutTheCodeOrWithoutTheTable) {

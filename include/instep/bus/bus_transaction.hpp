@@ -9,6 +9,7 @@
 #include "instep/db/connection.hpp"
 #include "instep/event/payload.hpp"
 #include "instep/log/log.hpp"
+#include "instep/log/publish_contract.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -26,10 +27,12 @@ namespace instep {
 /// For one thread at a time.
 class BusTransaction {
 public:
-    /// Both must outlive it.
-    BusTransaction(Bus& bus, Transaction& transaction) : bus_(bus), transaction_(transaction) {}
+    /// All must outlive it. Events are held to `contract`; null: to nothing.
+    BusTransaction(Bus& bus, Transaction& transaction, const PublishContract* contract = nullptr)
+        : bus_(bus), transaction_(transaction), contract_(contract) {}
 
-    /// Errors: those of append().
+    /// Errors: those of PublishContract::check() and append(); nothing is appended, and no listener
+    /// hears of it.
     template <Payload T>
     Result<void> publish(std::string topic, std::string key, T payload) {
         NewEvent event;
@@ -38,6 +41,9 @@ public:
         event.type = T::kType;
         event.schema = schema_of<T>();
         event.data = to_payload(payload);
+        if (contract_ != nullptr) {
+            INSTEP_TRY(contract_->check(event));
+        }
         INSTEP_TRY(append(transaction_, std::span(&event, 1)));
         announcements_.push_back(
             [payload = std::move(payload)](Bus& bus) { return bus.publish(payload); });
@@ -58,6 +64,7 @@ public:
 private:
     Bus& bus_;
     Transaction& transaction_;
+    const PublishContract* contract_;
     std::vector<std::function<std::vector<ListenerFailure>(Bus& bus)>> announcements_;
 };
 

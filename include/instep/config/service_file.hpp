@@ -5,6 +5,7 @@
 #include "instep/broker/broker.hpp"
 #include "instep/capture/capture.hpp"
 #include "instep/capture/contract.hpp"
+#include "instep/log/publish_contract.hpp"
 #include "instep/replica/replica.hpp"
 
 #include <chrono>
@@ -91,6 +92,9 @@ struct ServiceConfig {
     /// Entities whose changes go to the topic of whole transactions too.
     std::vector<std::string> transactions;
 
+    /// The file of the contract that handlers publish by; empty: there is none.
+    std::string contract;
+
     /// Where metrics and health are shown, "127.0.0.1:9464"; empty: nowhere.
     std::string listen;
 
@@ -115,6 +119,10 @@ Result<ServiceConfig> load_service_file(const std::string& path, const Environme
 /// The same from text. Relative paths in URLs are taken from the folder of `path`.
 Result<ServiceConfig> parse_service_file(std::string_view text, const std::string& path,
                                          const Environment& environment);
+
+/// The contract that the service file names, ready for use; nothing if it names none. Errors: those
+/// of reading the file and of PublishContract::compile(), with the file's name.
+Result<std::optional<PublishContract>> load_publish_contract(const ServiceConfig& config);
 
 /// A URL with its variables replaced, as in a service file. Errors: kConfigInvalid for one that is
 /// not set.

@@ -9,9 +9,9 @@
 
 #include "instep/base/random.hpp"
 #include "instep/consumer/handler.hpp"
+#include "instep/consumer/handler_context.hpp"
 #include "instep/event/payload.hpp"
-#include "instep/event/trace_context.hpp"
-#include "instep/log/log.hpp"
+#include "instep/log/publish_contract.hpp"
 #include "instep/telemetry/logger.hpp"
 
 #include <chrono>
@@ -28,61 +28,6 @@ namespace instep {
 
 class HandlerInstruments;
 struct Telemetry;
-
-/// What a handler works with, for one event. Lives for one call.
-class HandlerContext {
-public:
-    HandlerContext(Transaction& transaction, const Event& event, std::uint32_t attempt,
-                   Random& random, const Logger& logger);
-
-    [[nodiscard]] const Event& event() const { return event_; }
-
-    /// The one in which the event is remembered as handled: what is written to it takes effect
-    /// exactly once. It is neither committed nor rolled back by the handler.
-    [[nodiscard]] Transaction& transaction() const { return transaction_; }
-
-    /// From 1; counted in the database, so over processes too.
-    [[nodiscard]] std::uint32_t attempt() const { return attempt_; }
-
-    /// True for an event of the past that a replay brings again (replay.hpp), or brings this
-    /// subscription for the first time. For handlers whose effects outside of the database must
-    /// not be repeated; the idempotency key is the same as at the first time.
-    [[nodiscard]] bool is_replay() const;
-
-    /// For effects outside of the database, which may be asked for more than once: the same for
-    /// every attempt at this event, and for no other event.
-    [[nodiscard]] std::string idempotency_key() const;
-
-    /// The span of this attempt, as what the handler calls is told of it in a `traceparent`
-    /// header; nothing if the event belongs to no trace.
-    [[nodiscard]] const std::optional<TraceContext>& span() const { return span_; }
-
-    /// Adds event id, correlation id and trace id to every line.
-    [[nodiscard]] const Logger& logger() const { return logger_; }
-
-    /// Appends an event to the own log, in the same transaction. What is empty of its correlation,
-    /// causation and trace comes from the event that is handled. Errors: those of append().
-    Result<void> publish(NewEvent event) const;
-
-    /// The same for a struct.
-    template <Payload T>
-    Result<void> publish(std::string topic, std::string key, const T& payload) const {
-        NewEvent event;
-        event.topic = std::move(topic);
-        event.key = std::move(key);
-        event.type = T::kType;
-        event.schema = schema_of<T>();
-        event.data = to_payload(payload);
-        return publish(std::move(event));
-    }
-
-private:
-    Transaction& transaction_;
-    const Event& event_;
-    std::uint32_t attempt_;
-    const Logger& logger_;
-    std::optional<TraceContext> span_;
-};
 
 /// Code for one event. May throw; that counts as Verdict::retry().
 using EventFunction = std::function<Verdict(HandlerContext& context)>;
@@ -118,11 +63,19 @@ public:
     /// addressed, and are not an error.
     HandlerSet& otherwise(EventFunction function);
 
+    /// What the functions publish is held to the contract.
+    HandlerSet& publishes(PublishContract contract);
+
     /// Null if nothing is for the event.
     [[nodiscard]] const EventFunction* find(const Event& event) const;
 
     /// True if something is for events of the type, with this schema or another.
     [[nodiscard]] bool knows(std::string_view type) const;
+
+    /// Null if there is none.
+    [[nodiscard]] const PublishContract* contract() const {
+        return contract_ ? &*contract_ : nullptr;
+    }
 
 private:
     void add(std::string_view type, std::string_view schema, EventFunction function);
@@ -145,6 +98,7 @@ private:
     std::map<std::string, std::map<std::string, EventFunction, std::less<>>, std::less<>>
         functions_;
     EventFunction otherwise_;
+    std::optional<PublishContract> contract_;
 };
 
 /// Who is told of the events that a handler deals with.

@@ -9,14 +9,19 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace instep {
+
+/// What a value is. A number is an integer if it is written as one, and 64 bits hold it.
+enum class JsonKind : std::uint8_t { kNothing, kBoolean, kInteger, kNumber, kText, kList, kObject };
 
 /// A value within a JsonDocument, which must outlive it. Errors of every reading:
 /// kInvalidArgument if the value is of another type.
 class JsonValue {
 public:
+    [[nodiscard]] JsonKind kind() const;
     [[nodiscard]] bool is_null() const;
     [[nodiscard]] Result<bool> boolean() const;
 
@@ -30,6 +35,9 @@ public:
 
     /// Of an object; nothing if it has no such field.
     [[nodiscard]] Result<std::optional<JsonValue>> field(std::string_view name) const;
+
+    /// All fields of an object, in the order of the text.
+    [[nodiscard]] Result<std::vector<std::pair<std::string_view, JsonValue>>> fields() const;
 
 private:
     friend class JsonDocument;

@@ -110,8 +110,8 @@ class Service {
 public:
     /// Opens everything and makes the subscriptions; starts nothing. Errors: kConfigInvalid unless
     /// `handlers` has code for just the subscriptions of the file; kSchemaMismatch if `apply` has
-    /// not been run, or the contract in force is another than the file's; those of Database, Broker
-    /// and Monitor.
+    /// not been run, or the contract in force is another than the file's; those of Database,
+    /// Broker, Monitor and load_publish_contract().
     static Result<std::unique_ptr<Service>> create(ServiceConfig config,
                                                    const Surroundings& surroundings,
                                                    Handlers handlers = {});
