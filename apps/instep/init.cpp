@@ -71,6 +71,9 @@ std::string starter_file(const std::string& name) {
         name, name);
     std::string_view table;
     for (const Setting& setting : settings()) {
+        if (setting.type == "list of tables") {
+            continue;
+        }
         const bool in_use = setting.table == "service" && setting.required;
         if (setting.table != table) {
             table = setting.table;

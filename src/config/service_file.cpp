@@ -9,6 +9,7 @@
 #include "toml_document.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -466,19 +467,15 @@ private:
         entry.attempts_max = static_cast<std::uint32_t>(attempts);
         INSTEP_TRY_ASSIGN(entry.retry_first, table.duration("retry_first"));
         INSTEP_TRY_ASSIGN(entry.retry_max, table.duration("retry_max"));
-        if (entry.retry_max < entry.retry_first) {
-            return table.error(
-                table.has("retry_max") ? "retry_max" : "retry_first",
-                fmt::format("retry_max must be at least retry_first, {}; it is {}",
-                            format_duration(entry.retry_first), format_duration(entry.retry_max)));
-        }
-        INSTEP_TRY(read_on_failure(table, entry));
+        INSTEP_TRY(check_delays(table, entry.retry_first, entry.retry_max));
+        INSTEP_TRY_ASSIGN(entry.on_failure, read_on_failure(table, entry.attempts_max));
+        INSTEP_TRY(read_policies(table, entry));
         INSTEP_TRY(read_limits(table, entry));
         config_.subscriptions.push_back(std::move(entry));
         return {};
     }
 
-    static Result<void> read_on_failure(const TableReader& table, SubscriptionEntry& entry) {
+    static Result<OnFailure> read_on_failure(const TableReader& table, std::uint32_t attempts_max) {
         INSTEP_TRY_ASSIGN(const PlacedText policy, table.text("on_failure"));
         static constexpr std::array kPolicies = {OnFailure::kBlockKey, OnFailure::kSkip,
                                                  OnFailure::kStopFlow};
@@ -490,14 +487,86 @@ private:
                                                          "\"{}\"",
                                                          policy.text));
         }
-        if (*found == OnFailure::kSkip && entry.attempts_max == 0) {
+        if (*found == OnFailure::kSkip && attempts_max == 0) {
             return table.error(
                 "on_failure",
                 "on_failure = \"skip\" needs attempts of at least 1: with 0 an event "
                 "is tried without end, and never skipped");
         }
-        entry.on_failure = *found;
+        return *found;
+    }
+
+    Result<void> read_policies(const TableReader& subscription, SubscriptionEntry& entry) const {
+        OnceOnly once;
+        for (const TomlValue& each : subscription.tables("on")) {
+            INSTEP_TRY_ASSIGN(const TableReader table,
+                              TableReader::open("subscription.on", each, file_, environment_));
+            INSTEP_TRY_ASSIGN(const FailurePolicy policy, read_policy(table, entry));
+            INSTEP_TRY_ASSIGN(const std::vector<PlacedText> errors, table.list("error"));
+            for (const PlacedText& error : errors) {
+                INSTEP_TRY(once.add(file_, "error", error));
+                INSTEP_TRY_ASSIGN(const ErrorCode failure_class, read_failure_class(error));
+                entry.policies.emplace(failure_class, policy);
+            }
+        }
         return {};
+    }
+
+    /// What the table does not say is as in the subscription.
+    static Result<FailurePolicy> read_policy(const TableReader& table,
+                                             const SubscriptionEntry& entry) {
+        std::int64_t attempts = entry.attempts_max;
+        std::chrono::seconds first = entry.retry_first;
+        std::chrono::seconds longest = entry.retry_max;
+        if (table.has("attempts")) {
+            INSTEP_TRY_ASSIGN(attempts, table.integer("attempts"));
+        }
+        if (table.has("retry_first")) {
+            INSTEP_TRY_ASSIGN(first, table.duration("retry_first"));
+        }
+        if (table.has("retry_max")) {
+            INSTEP_TRY_ASSIGN(longest, table.duration("retry_max"));
+        }
+        INSTEP_TRY(check_delays(table, first, longest));
+        FailurePolicy policy;
+        policy.attempts_max = static_cast<std::uint32_t>(attempts);
+        policy.backoff.initial = first;
+        policy.backoff.max = longest;
+        policy.on_failure = entry.on_failure;
+        if (table.has("on_failure")) {
+            INSTEP_TRY_ASSIGN(policy.on_failure, read_on_failure(table, policy.attempts_max));
+        } else if (policy.on_failure == OnFailure::kSkip && policy.attempts_max == 0) {
+            return table.error("attempts",
+                               "attempts = 0 never ends, and the subscription's on_failure = "
+                               "\"skip\" needs an end; give on_failure here too");
+        }
+        return policy;
+    }
+
+    [[nodiscard]] Result<ErrorCode> read_failure_class(const PlacedText& error) const {
+        std::vector<std::string> names;
+        for (const ErrorCode next : failure_classes()) {
+            if (to_string(next) == error.text) {
+                return next;
+            }
+            names.emplace_back(to_string(next));
+        }
+        const std::string nearest = nearest_name(error.text, names);
+        return file_.error(
+            error.position,
+            fmt::format("there is no class of errors \"{}\"; {}", error.text,
+                        nearest.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
+                                        : fmt::format("did you mean \"{}\"?", nearest)));
+    }
+
+    static Result<void> check_delays(const TableReader& table, std::chrono::seconds first,
+                                     std::chrono::seconds longest) {
+        if (longest >= first) {
+            return {};
+        }
+        return table.error(table.has("retry_max") ? "retry_max" : "retry_first",
+                           fmt::format("retry_max must be at least retry_first, {}; it is {}",
+                                       format_duration(first), format_duration(longest)));
     }
 
     static Result<void> read_limits(const TableReader& table, SubscriptionEntry& entry) {

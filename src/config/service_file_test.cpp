@@ -284,6 +284,45 @@ TEST_F(ServiceFileTest, ReadsWhatHoldsSubscriptionsBack) {
                 HasSubstr("never skipped"));
 }
 
+TEST_F(ServiceFileTest, ReadsPoliciesForClassesOfErrors) {
+    const auto config = parse_with(
+        "[[subscription]]\nname = 'a'\ntopic = 'b.c'\nattempts = 3\nretry_first = '2s'\n"
+        "[[subscription.on]]\nerror = ['timeout', 'busy']\nattempts = 0\nretry_max = '1h'\n"
+        "[[subscription.on]]\nerror = 'corrupt'\non_failure = 'skip'\n"
+        "[[subscription]]\nname = 'd'\ntopic = 'b.c'\n");
+    ASSERT_TRUE(config) << config.error().message;
+    const auto& policies = config->subscriptions[0].policies;
+    ASSERT_EQ(policies.size(), 3U);
+    const FailurePolicy longer{{.initial = 2s, .max = 1h}, 0, OnFailure::kBlockKey};
+    EXPECT_EQ(policies.at(ErrorCode::kTimeout), longer);
+    EXPECT_EQ(policies.at(ErrorCode::kBusy), longer);
+    const FailurePolicy skipped{{.initial = 2s, .max = 5min}, 3, OnFailure::kSkip};
+    EXPECT_EQ(policies.at(ErrorCode::kCorrupt), skipped);
+    EXPECT_TRUE(config->subscriptions[1].policies.empty());
+}
+
+TEST_F(ServiceFileTest, RefusesPoliciesThatCannotBe) {
+    const std::string one = "[[subscription]]\nname = 'a'\ntopic = 'b.c'\n";
+    const std::string on = one + "[[subscription.on]]\n";
+    EXPECT_EQ(error_behind(on + "error = 'timout'\n"),
+              "11:9: there is no class of errors \"timout\"; did you mean \"timeout\"?");
+    EXPECT_THAT(error_behind(on + "error = 'mail server'\n"), HasSubstr("there are invalid_arg"));
+    EXPECT_THAT(error_behind(on + "error = ['busy', 'busy']\n"), HasSubstr("listed twice"));
+    EXPECT_EQ(error_behind(on + "attempts = 3\n"), "10:1: [[subscription.on]] needs error");
+    EXPECT_THAT(error_behind(on + "error = 'busy'\ncrashes = 1\n"), HasSubstr("no setting"));
+    EXPECT_THAT(error_behind(on + "error = 'busy'\nretry_first = '1h'\n"),
+                HasSubstr("retry_max must be at least retry_first, 1h; it is 5m"));
+    EXPECT_THAT(error_behind(on + "error = 'busy'\nattempts = 0\non_failure = 'skip'\n"),
+                HasSubstr("never skipped"));
+    EXPECT_THAT(error_behind(one + "on_failure = 'skip'\n[[subscription.on]]\nerror = 'busy'\n"
+                                   "attempts = 0\n"),
+                HasSubstr("needs an end"));
+    EXPECT_EQ(error_behind(one + "on = 'busy'\n"),
+              "10:6: write it as [[subscription.on]]; this is text");
+    EXPECT_THAT(error_behind(one + "[subscription.on]\nerror = 'busy'\n"),
+                HasSubstr("write it as [[subscription.on]]; this is a table"));
+}
+
 TEST_F(ServiceFileTest, SaysWhatIsMissing) {
     EXPECT_EQ(error_in(""), "1:1: there is no [service] table; begin the file with [service]");
     EXPECT_EQ(error_in("\n[service]\ndatabase = 'sqlite:a'\n"), "2:1: [service] needs name");

@@ -220,6 +220,11 @@ constexpr Setting kSettings[] = {
          "on; needs `attempts`. `stop_flow`: the subscription stands at it, already "
          "while it is tried again."},
     {.table = "subscription",
+     .key = "on",
+     .type = "list of tables",
+     .description = "Other attempts, delays and policies for errors of some classes: "
+                    "`[[subscription.on]]`, below."},
+    {.table = "subscription",
      .key = "crashes",
      .type = "integer",
      .default_value = "3",
@@ -271,6 +276,31 @@ constexpr Setting kSettings[] = {
      .minimum = 1,
      .maximum = 86'400,
      .description = "An event that takes the handler longer is logged and counted as slow."},
+    {.table = "subscription.on",
+     .key = "error",
+     .type = "text or list of text",
+     .required = true,
+     .description = "The classes of errors that this is for, such as `timeout` ([which there "
+                    "are](handlers.md#classes-of-errors))."},
+    {.table = "subscription.on",
+     .key = "attempts",
+     .type = "integer",
+     .minimum = 0,
+     .maximum = 1'000'000,
+     .description = "As that of the subscription, whose value it is if absent."},
+    {.table = "subscription.on",
+     .key = "retry_first",
+     .type = "duration",
+     .minimum = 1,
+     .maximum = 86'400,
+     .description = "The same."},
+    {.table = "subscription.on",
+     .key = "retry_max",
+     .type = "duration",
+     .minimum = 1,
+     .maximum = 2'592'000,
+     .description = "The same."},
+    {.table = "subscription.on", .key = "on_failure", .type = "text", .description = "The same."},
 };
 
 }  // namespace

@@ -49,7 +49,8 @@ std::string rows_of(std::string_view table) {
 
 /// The page with the settings of each table between its two marks.
 std::string with_settings(std::string page) {
-    for (const std::string_view table : {"service", "publish", "replica", "subscription"}) {
+    for (const std::string_view table :
+         {"service", "publish", "replica", "subscription", "subscription.on"}) {
         const std::string begin = fmt::format("<!-- settings of {} -->\n", table);
         const std::size_t first = page.find(begin);
         const std::size_t last = page.find("<!-- end -->", first);

@@ -52,12 +52,18 @@ std::string expected(const Setting& setting) {
 
 bool is_text(const TomlValue& value) { return std::holds_alternative<std::string>(value.value); }
 
+bool is_table(const TomlValue& value) { return std::holds_alternative<TomlTable>(value.value); }
+
 /// The part of `value` that keeps it from being of the setting's type; nullptr if it is.
 const TomlValue* misfit(const Setting& setting, const TomlValue& value) {
     if (setting.type == "integer") {
         return std::holds_alternative<std::int64_t>(value.value) ? nullptr : &value;
     }
     const auto* list = std::get_if<TomlList>(&value.value);
+    if (setting.type == "list of tables") {
+        const bool are_tables = list != nullptr && std::ranges::all_of(*list, is_table);
+        return are_tables ? nullptr : &value;
+    }
     if (list != nullptr && setting.type.contains("list")) {
         const auto found = std::ranges::find_if_not(*list, is_text);
         return found == list->end() ? nullptr : &*found;
@@ -131,7 +137,11 @@ Result<void> TableReader::check_entry(const TomlEntry& entry) const {
                         nearest.empty() ? fmt::format("it knows {}", fmt::join(keys, ", "))
                                         : fmt::format("did you mean \"{}\"?", nearest)));
     }
-    if (const TomlValue* wrong = misfit(*known, entry.value); wrong != nullptr) {
+    if (const TomlValue* wrong = misfit(*known, entry.value);
+        wrong != nullptr && known->type == "list of tables") {
+        return file_->error(wrong->position, fmt::format("write it as [[{}.{}]]; this is {}", name_,
+                                                         entry.key, wrong->kind()));
+    } else if (wrong != nullptr) {
         return file_->error(wrong->position, fmt::format("{} must be {}; this is {}", entry.key,
                                                          expected(*known), wrong->kind()));
     }
@@ -221,6 +231,11 @@ Result<std::vector<PlacedText>> TableReader::list(std::string_view key) const {
         texts.push_back(std::move(text));
     }
     return texts;
+}
+
+std::span<const TomlValue> TableReader::tables(std::string_view key) const {
+    const TomlEntry* const entry = find(key);
+    return entry == nullptr ? std::span<const TomlValue>{} : std::get<TomlList>(entry->value.value);
 }
 
 Result<std::vector<std::pair<PlacedText, PlacedText>>> TableReader::mapping(

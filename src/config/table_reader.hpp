@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,9 @@ public:
 
     /// A single text is a list of one.
     Result<std::vector<PlacedText>> list(std::string_view key) const;
+
+    /// Of a "list of tables", each of which is a table of its own; empty if absent.
+    [[nodiscard]] std::span<const TomlValue> tables(std::string_view key) const;
 
     /// Each name with what it becomes; names of a list stay as they are. Empty if absent.
     Result<std::vector<std::pair<PlacedText, PlacedText>>> mapping(std::string_view key) const;

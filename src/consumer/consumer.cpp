@@ -49,7 +49,8 @@ Result<void> check(const ConsumerOptions& options) {
         return refuse("a limit or the circuit is out of bounds");
     }
     if (options.unit == ApplyUnit::kTransaction &&
-        (options.on_failure != OnFailure::kBlockKey || options.circuit || options.rate_limit > 0)) {
+        (options.on_failure != OnFailure::kBlockKey || !options.policies.empty() ||
+         options.circuit || options.rate_limit > 0)) {
         return refuse("whole transactions have no policy, circuit or rate limit");
     }
     return {};

@@ -122,7 +122,7 @@ Result<std::optional<Halt>> Gate::find_halt() {
     if (circuit_ && circuit_->state() != CircuitState::kClosed) {
         return Halt{HaltKind::kCircuitOpen, circuit_error_, clock_.now()};
     }
-    if (work_.options.on_failure == OnFailure::kStopFlow) {
+    if (work_.policies.stops_at_any()) {
         INSTEP_TRY_ASSIGN(auto failed, find_failed_event());
         if (failed) {
             return failed;
@@ -145,8 +145,10 @@ Result<std::optional<Halt>> Gate::find_failed_event() {
     INSTEP_TRY_ASSIGN(
         auto rows,
         work_.connection->query(
-            "SELECT key, error_message, failed_us, dead_us FROM instep_parked_key WHERE "
-            "subscription = $1 ORDER BY parked_us, key LIMIT 1",
+            fmt::format("SELECT key, error_message, failed_us, dead_us FROM instep_parked_key "
+                        "WHERE subscription = $1 AND error_code IN ({}) "
+                        "ORDER BY parked_us, key LIMIT 1",
+                        work_.policies.stopping()),
             std::initializer_list<ValueView>{std::string_view(work_.options.subscription)}));
     INSTEP_TRY_ASSIGN(const bool found, rows->next());
     if (!found) {

@@ -26,7 +26,7 @@ public:
 
     void ended(const Verdict& verdict) {
         if (verdict.kind == Verdict::Kind::kRetry) {
-            failure_ = Error{ErrorCode::kRejected, verdict.reason};
+            failure_ = Error{verdict.error, verdict.reason};
         } else if (verdict.kind == Verdict::Kind::kUnavailable) {
             failure_ = Error{ErrorCode::kUnavailable, verdict.reason};
         } else {

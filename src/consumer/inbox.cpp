@@ -39,7 +39,7 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
                                         std::span<const Event* const> events) {
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     ApplyCounts counts;
-    retry_after_.reset();
+    refusal_.reset();
     for (const Event* event : events) {
         INSTEP_TRY_ASSIGN(const bool is_new, remember(transaction, *event, now));
         if (!is_new) {
@@ -52,7 +52,7 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
                 ++counts.applied;
                 break;
             case Verdict::Kind::kRetry:
-                retry_after_ = verdict.after;
+                refusal_ = Refusal{verdict.error, verdict.after};
                 return fail(ErrorCode::kRejected, fmt::format("event {} of {}: {}", event->id,
                                                               event->type, verdict.reason));
             case Verdict::Kind::kUnavailable:

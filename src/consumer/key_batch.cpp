@@ -9,7 +9,7 @@
 namespace instep {
 
 Result<Dealt> KeyBatch::apply(std::span<const Delivery> pending) {
-    const bool stops = work_.options.on_failure == OnFailure::kStopFlow;
+    const bool stops = work_.policies.stops_at_any();
     const auto is_malformed = [](const Delivery& delivery) {
         return delivery.malformed.has_value();
     };
@@ -61,18 +61,17 @@ Result<void> KeyBatch::by_lanes(std::span<const Delivery> pending) {
 Result<Dealt> KeyBatch::in_order(std::span<const Delivery> pending) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
-    const bool stops = work_.options.on_failure == OnFailure::kStopFlow;
     ApplyCounts counts;
     Dealt dealt;
     for (const Delivery& delivery : pending) {
-        const auto took_effect = try_one(transaction, delivery, counts, now);
-        if (!took_effect && work_.stops_where_target_is_down(took_effect.error().code)) {
-            dealt.failure = took_effect.error();
+        const auto goes_on = try_one(transaction, delivery, counts, now);
+        if (!goes_on && work_.stops_where_target_is_down(goes_on.error().code)) {
+            dealt.failure = goes_on.error();
             break;
         }
-        INSTEP_TRY(took_effect);
+        INSTEP_TRY(goes_on);
         ++dealt.deliveries;
-        if (stops && !*took_effect) {
+        if (!*goes_on) {
             break;
         }
     }
@@ -142,7 +141,7 @@ Result<bool> KeyBatch::try_one(Transaction& transaction, const Delivery& deliver
                                ApplyCounts& counts, Timestamp now) {
     if (delivery.malformed || waits(delivery)) {
         INSTEP_TRY(set_aside(transaction, delivery, now));
-        return false;
+        return !delivery.malformed || !work_.policies.stops_at(delivery.malformed->code);
     }
     const Delivery* const one = &delivery;
     INSTEP_TRY(transaction.set_savepoint());
@@ -161,8 +160,9 @@ Result<bool> KeyBatch::try_one(Transaction& transaction, const Delivery& deliver
     if (!blames_event(applied.error().code)) {
         return std::unexpected(applied.error());
     }
-    INSTEP_TRY(refuse(transaction, delivery, {applied.error(), work_.handler.retry_after()}, now));
-    return false;
+    const KeyFailure failure = work_.failure_of(applied.error());
+    INSTEP_TRY(refuse(transaction, delivery, failure, now));
+    return !work_.policies.stops_at(failure.error.code);
 }
 
 Result<void> KeyBatch::give_up(const Delivery& delivery, const KeyFailure& failure) {

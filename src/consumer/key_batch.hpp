@@ -37,7 +37,8 @@ private:
     Result<void> by_lanes(std::span<const Delivery> pending);
     Result<Dealt> in_order(std::span<const Delivery> pending);
 
-    /// Tries the event by itself; parks it if it is to blame. Returns whether it took effect.
+    /// Tries the event by itself; parks it if it is to blame. Returns whether what is behind it may
+    /// be tried.
     Result<bool> try_one(Transaction& transaction, const Delivery& delivery, ApplyCounts& counts,
                          Timestamp now);
     Result<void> set_aside(Transaction& transaction, const Delivery& delivery, Timestamp now);

@@ -42,7 +42,7 @@ Result<std::uint64_t> ParkedRetries::retry(const DueKey& due, std::int64_t event
         return applied;
     }
     work_.parking.forgotten();
-    INSTEP_TRY(fail_key(due.key, {applied.error(), work_.handler.retry_after()}, now));
+    INSTEP_TRY(fail_key(due.key, work_.failure_of(applied.error()), now));
     return 0;
 }
 
@@ -61,7 +61,7 @@ Result<std::uint64_t> ParkedRetries::retry_alone(const DueKey& due, Timestamp no
     auto applied = apply(due.key, now, 1);
     if (!applied && blames_event(applied.error().code)) {
         work_.parking.forgotten();
-        INSTEP_TRY(fail_key(due.key, {applied.error(), work_.handler.retry_after()}, now));
+        INSTEP_TRY(fail_key(due.key, work_.failure_of(applied.error()), now));
         return 0;
     }
     if (!applied) {
@@ -82,6 +82,7 @@ Result<std::uint64_t> ParkedRetries::apply(const std::string& key, Timestamp now
                                            std::int64_t events_max) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
     INSTEP_TRY_ASSIGN(const auto parked, work_.parking.events(transaction, key, events_max));
+    work_.refusal.reset();
     std::vector<const Event*> events;
     for (const ParkedEvent& next : parked) {
         if (next.is_discarded) {

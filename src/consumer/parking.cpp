@@ -27,8 +27,8 @@ std::string_view parked_key_of(const Delivery& delivery) {
     return delivery.event.key.empty() ? kMalformedKey : std::string_view(delivery.event.key);
 }
 
-Parking::Parking(std::string subscription, ParkingOptions options, Random& random)
-    : subscription_(std::move(subscription)), options_(options), random_(random) {}
+Parking::Parking(std::string subscription, const FailurePolicies& policies, Random& random)
+    : subscription_(std::move(subscription)), policies_(policies), random_(random) {}
 
 Result<void> Parking::load(Connection& connection) {
     keys_.clear();
@@ -84,14 +84,15 @@ Result<FailedKey> Parking::fail_key(Transaction& transaction, std::string_view k
     INSTEP_TRY_ASSIGN(const bool known, rows->next());
     const auto attempts = static_cast<std::uint32_t>((known ? rows->integer(0) : 0) + 1);
     rows.reset();
+    const FailurePolicy& policy = policies_.of(failure.error.code);
     const bool is_last =
-        failure.is_final || (options_.attempts_max > 0 && attempts >= options_.attempts_max);
-    if (is_last && options_.on_failure == OnFailure::kSkip) {
+        failure.is_final || (policy.attempts_max > 0 && attempts >= policy.attempts_max);
+    if (is_last && policy.on_failure == OnFailure::kSkip) {
         INSTEP_TRY(skip_oldest(transaction, key, attempts, failure.error, now));
         INSTEP_TRY(go_on(transaction, key));
         return FailedKey::kSkipped;
     }
-    const auto delay = failure.retry_after.value_or(options_.backoff.delay(attempts, random_));
+    const auto delay = failure.retry_after.value_or(policy.backoff.delay(attempts, random_));
     const Timestamp next_try = now + std::clamp(delay, kRetryAfterMin, kRetryAfterMax);
     INSTEP_TRY(transaction.execute(
         "INSERT INTO instep_parked_key (subscription, key, attempts, next_try_us, error_code, "

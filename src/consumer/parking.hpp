@@ -2,10 +2,9 @@
 // the question asked for every event.
 #pragma once
 
+#include "failure_policies.hpp"
 #include "instep/broker/broker.hpp"
-#include "instep/consumer/consumer_options.hpp"
 #include "instep/db/connection.hpp"
-#include "instep/retry/backoff.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -39,16 +38,6 @@ struct DueKey {
     std::uint32_t attempts = 0;
 };
 
-struct ParkingOptions {
-    BackoffPolicy backoff{};
-
-    /// 0: without end.
-    std::uint32_t attempts_max = 0;
-
-    /// kSkip: after the last one.
-    OnFailure on_failure = OnFailure::kBlockKey;
-};
-
 /// What became of a key whose oldest event failed.
 enum class FailedKey : std::uint8_t {
     kRetried,  ///< It is tried again later.
@@ -74,7 +63,8 @@ struct KeyFailure {
 /// rolled-back transaction leaves no trace; call forgotten() after one.
 class Parking {
 public:
-    Parking(std::string subscription, ParkingOptions options, Random& random);
+    /// `policies` must outlive it.
+    Parking(std::string subscription, const FailurePolicies& policies, Random& random);
 
     /// Reads the set anew, after another member may have parked keys.
     Result<void> load(Connection& connection);
@@ -139,7 +129,7 @@ private:
     };
 
     const std::string subscription_;
-    const ParkingOptions options_;
+    const FailurePolicies& policies_;
     Random& random_;
     std::set<std::string, std::less<>> keys_;
     std::set<std::string, std::less<>> added_;

@@ -55,6 +55,9 @@ protected:
         if (down.contains(event.id)) {
             return Verdict::unavailable("no mail server");
         }
+        if (const auto error = errors.find(event.id); error != errors.end()) {
+            return Verdict::retry(Error{error->second, "as the test wants it"});
+        }
         if (bad.contains(event.id)) {
             return Verdict::retry("no address");
         }
@@ -134,6 +137,7 @@ protected:
     std::unique_ptr<Publisher> publisher;
     std::unique_ptr<Consumer> consumer;
     std::set<std::string> bad;
+    std::map<std::string, ErrorCode> errors;
     std::set<std::string> down;
     int calls = 0;
     std::map<std::string, int> counts;
@@ -280,6 +284,81 @@ TEST_P(StopFlowTest, StandsAtAMessageThatIsNoEventToo) {
     EXPECT_THAT(effects(), ElementsAre("a1"));
     EXPECT_TRUE(consumer->halt());
     EXPECT_EQ(unacknowledged(), 1U);
+}
+
+using ErrorPoliciesTest = PoliciesTest;
+
+TEST_P(ErrorPoliciesTest, TheClassOfTheLastFailureDecides) {
+    options.policies[ErrorCode::kTimeout] = {{1ms, 1.0, 1ms, 0.0}, 4, OnFailure::kBlockKey};
+    options.policies[ErrorCode::kCorrupt] = {{}, 1, OnFailure::kSkip};
+    start();
+    errors = {{"a1", ErrorCode::kTimeout}, {"b1", ErrorCode::kCorrupt}};
+    bad = {"c1"};
+    publish({"a", "b", "b", "c"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(rows_of(*system.owner,
+                        "SELECT key || ' ' || error_code FROM instep_parked_key "
+                        "ORDER BY key"),
+                ElementsAre("a timeout", "c rejected"));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("b2")) << "skipped at its first failure";
+    ASSERT_EQ(dead().size(), 3U);
+    std::map<std::string, std::uint32_t> attempts;
+    for (const ParkedKey& each : dead()) {
+        attempts[each.key] = each.attempts;
+    }
+    EXPECT_EQ(attempts, (std::map<std::string, std::uint32_t>{{"a", 4}, {"b", 1}, {"c", 2}}));
+}
+
+TEST_P(ErrorPoliciesTest, AttemptsCountOverAllClasses) {
+    options.policies[ErrorCode::kTimeout] = {{1ms, 1.0, 1ms, 0.0}, 0, OnFailure::kBlockKey};
+    start();
+    errors = {{"a1", ErrorCode::kTimeout}};
+    publish({"a"});
+    settle();
+    EXPECT_THAT(dead(), IsEmpty()) << "a time-out is tried without end";
+    errors.clear();
+    bad = {"a1"};
+    ASSERT_TRUE(test::eventually([&] {
+        settle();
+        return dead().size() == 1;
+    }));
+    EXPECT_EQ(dead()[0].error_code, "rejected");
+}
+
+TEST_P(ErrorPoliciesTest, OnlyTheirClassStopsTheFlow) {
+    options.policies[ErrorCode::kNotFound] = {{1ms, 1.0, 1ms, 0.0}, 2, OnFailure::kStopFlow};
+    start();
+    bad = {"a1"};
+    errors = {{"c1", ErrorCode::kNotFound}};
+    publish({"a", "b", "a", "c", "d"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("b1")) << "a blocks its key, and c the flow";
+    ASSERT_TRUE(consumer->halt());
+    EXPECT_EQ(consumer->halt()->kind, HaltKind::kFailedEvent);
+    EXPECT_THAT(consumer->halt()->reason, HasSubstr("key c"));
+    errors.clear();
+    act([&](Transaction& transaction) {
+        return retry_dead_letters(transaction, {.key = "c"}, ada);
+    });
+    settle_until({"b1", "c1", "d1"});
+    EXPECT_FALSE(consumer->halt()) << "what is left blocks its key only";
+}
+
+TEST_P(ErrorPoliciesTest, OneClassMayGoOnWhereTheFlowStopsOtherwise) {
+    options.on_failure = OnFailure::kStopFlow;
+    options.policies[ErrorCode::kCorrupt] = {{}, 1, OnFailure::kSkip};
+    start();
+    errors = {{"a1", ErrorCode::kCorrupt}};
+    publish({"a", "a", "b"});
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a2", "b1"));
+    EXPECT_FALSE(consumer->halt());
+    bad = {"a3"};
+    publish({"a", "b"});
+    settle();
+    EXPECT_TRUE(consumer->halt());
+    EXPECT_THAT(effects(), ElementsAre("a2", "b1"));
 }
 
 using CircuitTest = PoliciesTest;
@@ -448,6 +527,8 @@ std::string name_of(const testing::TestParamInfo<Home>& home) {
 
 INSTANTIATE_TEST_SUITE_P(On, SkipTest, testing::Values(Home::kSqlite, Home::kPostgres), name_of);
 INSTANTIATE_TEST_SUITE_P(On, StopFlowTest, testing::Values(Home::kSqlite, Home::kPostgres),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(On, ErrorPoliciesTest, testing::Values(Home::kSqlite, Home::kPostgres),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(On, CircuitTest, testing::Values(Home::kSqlite, Home::kPostgres), name_of);
 INSTANTIATE_TEST_SUITE_P(On, FlowControlTest, testing::Values(Home::kSqlite, Home::kPostgres),

@@ -118,9 +118,9 @@ Verdict SubscriptionHandler::handle(Transaction& transaction, const Event& event
     const EventFunction* const function = handlers_.find(event);
     if (function == nullptr) {
         return Verdict::retry(
-            fmt::format("this program does not know its schema \"{}\"; run one "
-                        "that does",
-                        event.schema));
+            Error{ErrorCode::kSchemaMismatch,
+                  fmt::format("this program does not know its schema \"{}\"; run one that does",
+                              event.schema)});
     }
     const auto trace = parse_trace_parent(event.trace_parent);
     const Logger logger = logger_.with({{"event_id", event.id},
@@ -133,7 +133,7 @@ Verdict SubscriptionHandler::handle(Transaction& transaction, const Event& event
         Verdict verdict = (*function)(own);
         if (verdict.kind == Verdict::Kind::kDone && own.unpublished()) {
             // Otherwise the event that it was to publish is lost, and nobody hears of it.
-            return Verdict::retry(own.unpublished()->message);
+            return Verdict::retry(*own.unpublished());
         }
         return verdict;
     };

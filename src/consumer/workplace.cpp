@@ -18,8 +18,8 @@ Workplace::Workplace(ConsumerOptions of_consumer, std::unique_ptr<Connection> ow
       logger(told),
       instruments(options.telemetry, options.subscription, options.topic,
                   of_events.records_spans()),
-      parking(options.subscription,
-              {options.parked_backoff, options.attempts_max, options.on_failure}, random),
+      policies(options),
+      parking(options.subscription, policies, random),
       held(options, *connection, logger),
       caution(options.subscription, options.batch_events_max, *connection),
       replays(options.subscription, options.topic, broker, logger) {}
@@ -37,6 +37,7 @@ Result<ApplyCounts> Workplace::handle(Transaction& transaction,
         return ApplyCounts{};
     }
     auto applied = handler.apply(transaction, events);
+    refusal = applied ? std::nullopt : handler.refusal();
     if (!applied && applied.error().code == ErrorCode::kUnavailable) {
         target = Target::kDown;
     } else if (target == Target::kUnasked &&
@@ -66,6 +67,15 @@ Result<void> Workplace::commit(Transaction& transaction, const ApplyCounts& coun
     instruments.committed(counts);
     INSTEP_FAIL_POINT("consumer.after_commit");
     return {};
+}
+
+KeyFailure Workplace::failure_of(Error error) {
+    KeyFailure failure{std::move(error)};
+    if (const auto said = std::exchange(refusal, std::nullopt)) {
+        failure.error.code = said->error;
+        failure.retry_after = said->retry_after;
+    }
+    return failure;
 }
 
 Result<void> Workplace::fail_key(Transaction& transaction, const std::string& key,

@@ -33,6 +33,9 @@ struct Workplace {
     Result<void> commit(Transaction& transaction, const ApplyCounts& counts,
                         const Positions& reached, Timestamp now);
 
+    /// Why the event failed that was blamed with `error` just now, with what its handler says.
+    KeyFailure failure_of(Error error);
+
     /// The key's oldest event has failed once more.
     Result<void> fail_key(Transaction& transaction, const std::string& key,
                           const KeyFailure& failure, Timestamp now);
@@ -56,10 +59,14 @@ struct Workplace {
     Handler& handler;
     Logger& logger;
     ConsumerInstruments instruments;
+    const FailurePolicies policies;
     Parking parking;
     HeldPartitions held;
     Caution caution;
     Target target = Target::kUnasked;
+
+    /// What the handler said when it was last called.
+    std::optional<Refusal> refusal;
     Replays replays;
 };
 

@@ -51,6 +51,7 @@ ConsumerOptions consumer_options(const ServiceConfig& config, const Subscription
     options.parked_backoff.initial = entry.retry_first;
     options.parked_backoff.max = entry.retry_max;
     options.on_failure = entry.on_failure;
+    options.policies = entry.policies;
     options.crashes_max = entry.crashes_max;
     if (entry.circuit_failures > 0) {
         options.circuit = {.failures_to_open = entry.circuit_failures,

@@ -94,6 +94,25 @@ TEST_F(ServiceWithCodeTest, HasDeadLettersAfterTheAttemptsOfTheFile) {
                 ElementsAre("1"));
 }
 
+TEST_F(ServiceWithCodeTest, HasTheAttemptsOfTheFileForAClassOfErrors) {
+    ServiceConfig config = mail();
+    config.subscriptions[0].policies[ErrorCode::kTimeout].attempts_max = 1;
+    start("iam");
+    ASSERT_TRUE(apply_service(config, clock_, {}));
+    Handlers handlers;
+    handlers["welcome"].on("user.created", [](HandlerContext&) {
+        return Verdict::retry(Error{ErrorCode::kTimeout, "no answer"});
+    });
+    services_["mail/p1"] =
+        Service::create(config, {clock_, random_, logger_, *brokers_, "p1"}, handlers).value();
+    insert_users(1, 1);
+    settle();
+    EXPECT_THAT(query("mail",
+                      "SELECT error_code FROM instep_parked_key WHERE dead_us IS NOT NULL AND "
+                      "attempts = 1"),
+                ElementsAre("timeout"));
+}
+
 TEST_F(ServiceWithCodeTest, TellsWhyASubscriptionTakesNothing) {
     start("iam");
     start_mail();

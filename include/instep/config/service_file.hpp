@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +38,9 @@ struct SubscriptionEntry {
 
     /// What becomes of an event after its last try.
     OnFailure on_failure = OnFailure::kBlockKey;
+
+    /// [[subscription.on]]: instead of these, for errors of some classes.
+    std::map<ErrorCode, FailurePolicy> policies;
 
     /// Ends of the process while it tries an event alone before the event is given up; 0: never.
     std::uint32_t crashes_max = 3;
@@ -131,12 +135,12 @@ Result<std::string> resolve_url(std::string_view text, const Environment& enviro
 /// One setting of the service file: the table that validation, documentation and
 /// `instep init` are made from.
 struct Setting {
-    /// "service", "publish", "replica" or "subscription".
+    /// "service", "publish", "replica", "subscription" or "subscription.on".
     std::string_view table;
     std::string_view key;
 
-    /// "text", "integer", "duration", "list of text", "text or list of text" or
-    /// "list or table of text".
+    /// "text", "integer", "duration", "list of text", "text or list of text",
+    /// "list or table of text" or "list of tables".
     std::string_view type;
 
     /// As written in TOML; empty if the setting is required, or absent by default.

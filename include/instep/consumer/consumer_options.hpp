@@ -10,7 +10,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -44,6 +46,21 @@ enum class OnFailure : std::uint8_t {
 
 /// "block_key", "skip" or "stop_flow".
 std::string_view to_string(OnFailure policy) noexcept;
+
+/// What is done about an event that failed.
+struct FailurePolicy {
+    /// Delay before its key is tried again, unless its handler asks for another.
+    BackoffPolicy backoff{};
+
+    /// How often the oldest event of a key is tried before it is given up; 0: without end.
+    std::uint32_t attempts_max = 0;
+    OnFailure on_failure = OnFailure::kBlockKey;
+
+    friend bool operator==(const FailurePolicy&, const FailurePolicy&) = default;
+};
+
+/// Every class of errors that an event can fail with.
+std::span<const ErrorCode> failure_classes() noexcept;
 
 /// How a Consumer reads its subscription, and what holds it back.
 struct ConsumerOptions {
@@ -90,6 +107,10 @@ struct ConsumerOptions {
 
     /// With kSkip and kStopFlow: not with kTransaction.
     OnFailure on_failure = OnFailure::kBlockKey;
+
+    /// In place of these three, for errors of some classes. What counts is the class of the last
+    /// failure; attempts are counted over all classes. Not with kTransaction.
+    std::map<ErrorCode, FailurePolicy> policies{};
 
     /// How often the process may end while it tries an event, and nothing else, before the
     /// event's key is a dead letter; 0: without end. A member that takes over from one that ended

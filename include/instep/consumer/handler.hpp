@@ -37,6 +37,15 @@ struct ApplyCounts {
     ApplyCounts& operator+=(const ApplyCounts& other);
 };
 
+/// What a handler says of an event that it refused, besides why.
+struct Refusal {
+    /// The class of its error, by which the subscription chooses a policy.
+    ErrorCode error = ErrorCode::kRejected;
+
+    /// When its key wants to be tried again; nothing if the policy is to decide.
+    std::optional<std::chrono::milliseconds> retry_after{};
+};
+
 /// Applies events to the consumer's database. Called by one thread at a time.
 class Handler {
 public:
@@ -64,11 +73,8 @@ public:
     /// How many events took the handler longer than it should; only rises.
     [[nodiscard]] virtual std::uint64_t slow_events() const { return 0; }
 
-    /// After apply() blamed an event: when its key wants to be tried again; nothing if the
-    /// subscription's back-off is to decide.
-    [[nodiscard]] virtual std::optional<std::chrono::milliseconds> retry_after() const {
-        return std::nullopt;
-    }
+    /// After apply() blamed an event: what else is to be said of it; nothing if its error says all.
+    [[nodiscard]] virtual std::optional<Refusal> refusal() const { return std::nullopt; }
 };
 
 /// How a handler function ends.
@@ -76,27 +82,36 @@ struct Verdict {
     /// What the consumer does next.
     enum class Kind : std::uint8_t { kDone, kRetry, kDiscard, kUnavailable };
 
-    static Verdict done() { return {Kind::kDone, {}, {}}; }
+    static Verdict done() { return {Kind::kDone}; }
 
     /// Park the key and come back to it later: by the subscription's back-off, or after a time
     /// of 1 ms to 30 days.
-    static Verdict retry(std::string reason) { return {Kind::kRetry, std::move(reason), {}}; }
+    static Verdict retry(std::string reason) { return {Kind::kRetry, std::move(reason)}; }
     static Verdict retry_after(std::chrono::milliseconds time, std::string reason) {
         return {Kind::kRetry, std::move(reason), time};
     }
 
+    /// The same for an error of a class that the subscription may have a policy of its own for.
+    /// Without a class it is kRejected.
+    static Verdict retry(Error error) {
+        return {Kind::kRetry, std::move(error.message), {}, error.code};
+    }
+
     /// Count it, log the reason, never try again.
-    static Verdict discard(std::string reason) { return {Kind::kDiscard, std::move(reason), {}}; }
+    static Verdict discard(std::string reason) { return {Kind::kDiscard, std::move(reason)}; }
 
     /// What the handler needs is down, for every event and not for this one: park nothing, count no
     /// attempt, and let the subscription wait (ConsumerOptions::circuit).
     static Verdict unavailable(std::string reason) {
-        return {Kind::kUnavailable, std::move(reason), {}};
+        return {Kind::kUnavailable, std::move(reason)};
     }
 
     Kind kind = Kind::kDone;
-    std::string reason;
-    std::optional<std::chrono::milliseconds> after;
+    std::string reason{};
+    std::optional<std::chrono::milliseconds> after{};
+
+    /// Of kRetry.
+    ErrorCode error = ErrorCode::kRejected;
 };
 
 /// Code for one event. Its writes to `transaction` commit together with the record that the
@@ -112,9 +127,7 @@ public:
     InboxHandler(std::string subscription, HandlerFunction function, Logger& logger);
     Result<ApplyCounts> apply(Transaction& transaction,
                               std::span<const Event* const> events) override;
-    [[nodiscard]] std::optional<std::chrono::milliseconds> retry_after() const override {
-        return retry_after_;
-    }
+    [[nodiscard]] std::optional<Refusal> refusal() const override { return refusal_; }
 
 private:
     Result<bool> remember(Transaction& transaction, const Event& event, Timestamp now);
@@ -122,7 +135,7 @@ private:
     std::string subscription_;
     HandlerFunction function_;
     Logger& logger_;
-    std::optional<std::chrono::milliseconds> retry_after_;
+    std::optional<Refusal> refusal_;
 };
 
 /// Forgets handled events of all subscriptions older than `before`, at most `rows_max`.

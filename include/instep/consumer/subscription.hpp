@@ -85,7 +85,7 @@ private:
         add(T::kType, schema_of<T>(), [function](HandlerContext& context) {
             Result<T> payload = from_payload<T>(context.event().data);
             return payload ? function(context, *std::move(payload))
-                           : Verdict::retry(payload.error().message);
+                           : Verdict::retry(payload.error());
         });
         if constexpr (HasOlder<T>) {
             add<typename T::Older>([function](HandlerContext& context, typename T::Older older) {
@@ -124,9 +124,7 @@ public:
                               std::span<const Event* const> events) override;
     void begin_attempt(std::uint32_t attempt) override { attempt_ = attempt; }
     [[nodiscard]] bool records_spans() const override { return true; }
-    [[nodiscard]] std::optional<std::chrono::milliseconds> retry_after() const override {
-        return inbox_.retry_after();
-    }
+    [[nodiscard]] std::optional<Refusal> refusal() const override { return inbox_.refusal(); }
     [[nodiscard]] std::uint64_t slow_events() const override { return slow_events_; }
 
 private:
