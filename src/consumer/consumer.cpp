@@ -168,7 +168,7 @@ private:
 
     Result<void> know_parking() {
         if (gate_.take_revised() || !parking_known_) {
-            INSTEP_TRY(work_.parking.load(*work_.connection));
+            INSTEP_TRY(work_.load_parking());
             parking_known_ = true;
         }
         return {};
@@ -265,7 +265,7 @@ private:
         if (taken.empty()) {
             return all_held;
         }
-        INSTEP_TRY(work_.parking.load(*work_.connection));
+        INSTEP_TRY(work_.load_parking());
         for (const auto& [partition, was_abandoned] : taken) {
             if (work_.options.crashes_max > 0 && work_.options.unit == ApplyUnit::kKey) {
                 INSTEP_TRY(work_.caution.take_over(partition, was_abandoned));

@@ -42,10 +42,12 @@ Timestamp ConnectionClock::now() const {
 Gate::Gate(Workplace& work) : work_(work), clock_(*work.connection) {
     if (work.options.circuit) {
         circuit_.emplace(*work.options.circuit, clock_);
+        show_circuit();
     }
 }
 
 Gate::~Gate() {
+    work_.instruments.halted(std::nullopt);
     if (!is_told_ || !halt_ || halt_->kind == HaltKind::kPaused) {
         return;
     }
@@ -60,6 +62,9 @@ Result<Passage> Gate::look() {
     INSTEP_TRY(read_control());
     INSTEP_TRY_ASSIGN(std::optional<Halt> halt, find_halt());
     if (!is_same(halt, halt_)) {
+        if (!halt_ || !halt || halt->kind != halt_->kind) {
+            work_.instruments.halted(halt ? std::optional(halt->kind) : std::nullopt);
+        }
         halt_ = std::move(halt);
         is_told_ = false;
         note();
@@ -199,6 +204,14 @@ Result<void> Gate::write(const std::optional<Halt>& halt) {
     return transaction.commit();
 }
 
+bool Gate::try_probe() {
+    const bool may = circuit_->try_acquire();
+    show_circuit();
+    return may;
+}
+
+void Gate::show_circuit() { work_.instruments.circuit(circuit_->state()); }
+
 void Gate::report(Workplace::Target target, const std::string& error) {
     if (!circuit_) {
         return;
@@ -206,15 +219,16 @@ void Gate::report(Workplace::Target target, const std::string& error) {
     switch (target) {
         case Workplace::Target::kUnasked:
             circuit_->not_called();
-            return;
+            break;
         case Workplace::Target::kAnswers:
             circuit_->succeeded();
-            return;
+            break;
         case Workplace::Target::kDown:
             circuit_error_ = error;
             circuit_->failed();
-            return;
+            break;
     }
+    show_circuit();
 }
 
 /// The events of the last second are paid for before the next are taken, so that a batch needs one

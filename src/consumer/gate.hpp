@@ -57,7 +57,7 @@ public:
     void partitions_changed() { is_told_ = false; }
 
     /// Before a probe: false if another one is under way.
-    bool try_probe() { return circuit_->try_acquire(); }
+    bool try_probe();
 
     /// How the handler found its target in the step that ends; `error` is why it was down.
     void report(Workplace::Target target, const std::string& error);
@@ -79,6 +79,7 @@ private:
     Result<std::optional<Halt>> find_halt();
     Result<std::optional<Halt>> find_failed_event();
     Result<void> tell();
+    void show_circuit();
     Result<void> write(const std::optional<Halt>& halt);
     void note() const;
 

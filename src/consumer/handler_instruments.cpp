@@ -70,6 +70,9 @@ HandlerInstruments::HandlerInstruments(HandlerTelemetry telemetry, std::string s
       subscription_(std::move(subscription)),
       duration_(telemetry_.metrics.histogram(
           "instep_handler_duration_seconds", "How long a handler took for an event", kDelayBounds,
+          {{"service", telemetry_.service}, {"subscription", subscription_}})),
+      slow_(telemetry_.metrics.counter(
+          "instep_slow_events_total", "Events that took their handler longer than slow_after",
           {{"service", telemetry_.service}, {"subscription", subscription_}})) {}
 
 Verdict HandlerInstruments::run(const EventFunction& function, HandlerContext& context) const {

@@ -16,6 +16,9 @@ public:
     /// Runs the function, and tells of that also if it throws.
     Verdict run(const EventFunction& function, HandlerContext& context) const;
 
+    /// An event took longer than it should.
+    void was_slow() const { slow_.increment(); }
+
 private:
     class Attempt;
 
@@ -23,6 +26,7 @@ private:
     const std::string topic_;
     const std::string subscription_;
     Histogram& duration_;
+    Counter& slow_;
 };
 
 }  // namespace instep

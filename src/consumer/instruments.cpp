@@ -3,11 +3,17 @@
 #include "instep/telemetry/batch_spans.hpp"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 namespace instep {
 
 namespace {
+
+constexpr std::array kHalts = {HaltKind::kPaused, HaltKind::kCircuitOpen, HaltKind::kFailedEvent,
+                               HaltKind::kParkedLimit};
+constexpr std::array kCircuits = {CircuitState::kClosed, CircuitState::kOpen,
+                                  CircuitState::kHalfOpen};
 
 double seconds(std::chrono::microseconds time) {
     return std::max(std::chrono::duration<double>(time).count(), 0.0);
@@ -48,6 +54,10 @@ ConsumerInstruments::ConsumerInstruments(const Telemetry* telemetry, std::string
     delay_ = &metrics.histogram(
         "instep_process_delay_seconds", "From an event's append at its owner to its commit here",
         kDelayBounds, {{"service", telemetry->service}, {"subscription", subscription_}});
+    parked_bytes_ = &metrics.gauge(
+        "instep_parked_bytes", "Bytes of what is parked or skipped, as this process knows it",
+        {{"service", telemetry->service}, {"subscription", subscription_}});
+    halted(std::nullopt);
 }
 
 Timestamp ConsumerInstruments::now() const {
@@ -90,6 +100,48 @@ void ConsumerInstruments::failed() {
 void ConsumerInstruments::retried() {
     if (telemetry_ != nullptr) {
         retries_->increment();
+    }
+}
+
+void ConsumerInstruments::halted(std::optional<HaltKind> by) {
+    if (telemetry_ == nullptr) {
+        return;
+    }
+    for (const HaltKind kind : kHalts) {
+        telemetry_->metrics
+            .gauge("instep_subscription_halted",
+                   "1 for what keeps a subscription from taking events, else 0",
+                   {{"service", telemetry_->service},
+                    {"subscription", subscription_},
+                    {"kind", std::string(to_string(kind))}})
+            .set(kind == by ? 1 : 0);
+        telemetry_->metrics
+            .counter("instep_halts_total", "How often a subscription was kept from taking events",
+                     {{"service", telemetry_->service},
+                      {"subscription", subscription_},
+                      {"kind", std::string(to_string(kind))}})
+            .increment(kind == by ? 1 : 0);
+    }
+}
+
+void ConsumerInstruments::circuit(CircuitState state) {
+    if (telemetry_ == nullptr || circuit_ == state) {
+        return;
+    }
+    circuit_ = state;
+    for (const CircuitState each : kCircuits) {
+        telemetry_->metrics
+            .gauge("instep_circuit_state", "1 for the state of a subscription's circuit, else 0",
+                   {{"service", telemetry_->service},
+                    {"subscription", subscription_},
+                    {"state", std::string(to_string(each))}})
+            .set(each == state ? 1 : 0);
+    }
+}
+
+void ConsumerInstruments::parked(std::uint64_t bytes) {
+    if (telemetry_ != nullptr) {
+        parked_bytes_->set(static_cast<double>(bytes));
     }
 }
 

@@ -2,9 +2,13 @@
 #pragma once
 
 #include "instep/broker/broker.hpp"
+#include "instep/consumer/halt.hpp"
 #include "instep/consumer/handler.hpp"
+#include "instep/retry/circuit_breaker.hpp"
 #include "instep/telemetry/telemetry.hpp"
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +38,15 @@ public:
     /// A parked key is tried again.
     void retried();
 
+    /// What keeps the subscription from taking events from now on; nothing if nothing does.
+    void halted(std::optional<HaltKind> by);
+
+    /// Only where there is one.
+    void circuit(CircuitState state);
+
+    /// The bytes of all that is set aside, as far as this member knows.
+    void parked(std::uint64_t bytes);
+
 private:
     void record_spans(std::span<const Delivery> batch, Timestamp began, Timestamp ended) const;
 
@@ -50,6 +63,8 @@ private:
     Counter* retries_ = nullptr;
     Histogram* duration_ = nullptr;
     Histogram* delay_ = nullptr;
+    Gauge* parked_bytes_ = nullptr;
+    std::optional<CircuitState> circuit_;
 };
 
 }  // namespace instep

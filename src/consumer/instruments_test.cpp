@@ -38,6 +38,17 @@ protected:
             .value();
     }
 
+    /// The value of a series of the subscription.
+    double value(const std::string& name, const std::string& label, const std::string& of) {
+        for (const MetricSample& sample : metrics_.snapshot()) {
+            if (sample.name == name && testing::Value(sample.labels, Contains(Pair(label, of)))) {
+                return sample.value;
+            }
+        }
+        ADD_FAILURE() << "no " << name << " of " << of;
+        return -1;
+    }
+
     std::uint64_t retries() {
         return metrics_
             .counter("instep_retries_total", "",
@@ -94,12 +105,40 @@ TEST_F(ConsumerInstrumentsTest, ABatchHasASpanUnlessItsHandlerSeesToThat) {
                               VariantWith<std::string>("crm.lookup_users"))));
 }
 
+TEST_F(ConsumerInstrumentsTest, ShowsWhatHaltsASubscription) {
+    ConsumerInstruments instruments = make();
+    EXPECT_EQ(value("instep_subscription_halted", "kind", "parked_limit"), 0);
+    instruments.halted(HaltKind::kFailedEvent);
+    EXPECT_EQ(value("instep_subscription_halted", "kind", "failed_event"), 1);
+    EXPECT_EQ(value("instep_subscription_halted", "kind", "paused"), 0);
+    instruments.halted(HaltKind::kPaused);
+    EXPECT_EQ(value("instep_subscription_halted", "kind", "failed_event"), 0);
+    instruments.halted(std::nullopt);
+    EXPECT_EQ(value("instep_subscription_halted", "kind", "paused"), 0);
+    EXPECT_EQ(value("instep_halts_total", "kind", "paused"), 1);
+    EXPECT_EQ(value("instep_halts_total", "kind", "circuit_open"), 0);
+}
+
+TEST_F(ConsumerInstrumentsTest, ShowsTheCircuitAndWhatIsParked) {
+    ConsumerInstruments instruments = make();
+    instruments.circuit(CircuitState::kClosed);
+    instruments.circuit(CircuitState::kOpen);
+    EXPECT_EQ(value("instep_circuit_state", "state", "closed"), 0);
+    EXPECT_EQ(value("instep_circuit_state", "state", "open"), 1);
+    instruments.parked(500);
+    instruments.parked(300);
+    EXPECT_EQ(value("instep_parked_bytes", "subscription", "crm.lookup_users"), 300);
+}
+
 TEST_F(ConsumerInstrumentsTest, WithoutTelemetryNothingHappens) {
     ConsumerInstruments silent(nullptr, "crm.lookup_users", "iam.user", false);
     silent.committed({1, 2, 3, 4, 5});
     silent.applied(batch(), silent.now());
     silent.failed();
     silent.retried();
+    silent.halted(HaltKind::kPaused);
+    silent.circuit(CircuitState::kOpen);
+    silent.parked(1);
     EXPECT_TRUE(spans_.all.empty());
 }
 

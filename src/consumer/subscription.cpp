@@ -142,6 +142,9 @@ Verdict SubscriptionHandler::handle(Transaction& transaction, const Event& event
 
 void SubscriptionHandler::note_slow(const Event& event, std::chrono::milliseconds time) {
     ++slow_events_;
+    if (instruments_ != nullptr) {
+        instruments_->was_slow();
+    }
     logger_.warn("consumer.slow_handler", {{"subscription", subscription_},
                                            {"event_id", event.id},
                                            {"type", event.type},

@@ -31,6 +31,12 @@ Result<Transaction> Workplace::begin() {
     return transaction;
 }
 
+Result<void> Workplace::load_parking() {
+    INSTEP_TRY(parking.load(*connection));
+    instruments.parked(parking.bytes());
+    return {};
+}
+
 Result<ApplyCounts> Workplace::handle(Transaction& transaction,
                                       std::span<const Event* const> events) {
     if (events.empty()) {
@@ -63,6 +69,7 @@ Result<void> Workplace::commit(Transaction& transaction, const ApplyCounts& coun
                    : add_progress(transaction, options.subscription, reached.rbegin()->second,
                                   added, now, AfterProgress::kCommit));
     parking.kept();
+    instruments.parked(parking.bytes());
     caution.kept();
     instruments.committed(counts);
     INSTEP_FAIL_POINT("consumer.after_commit");

@@ -27,6 +27,9 @@ struct Workplace {
     /// A transaction that commits only while all partitions are held.
     Result<Transaction> begin();
 
+    /// Reads what is parked anew.
+    Result<void> load_parking();
+
     Result<ApplyCounts> handle(Transaction& transaction, std::span<const Event* const> events);
 
     /// Commits together with the progress.

@@ -54,7 +54,11 @@ protected:
             ASSERT_TRUE(apply_service(config, clock_, {}));
             Handlers handlers;
             if (config.name == "billing") {
-                handlers["welcome"].on("user.created", [](HandlerContext& context) {
+                handlers["welcome"].on("user.created", [this](HandlerContext& context) {
+                    if (is_down_) {
+                        clock_.advance(11s);
+                        return Verdict::unavailable("no mail server");
+                    }
                     return context.event().key.contains('3') ? Verdict::retry("not him")
                                                              : Verdict::done();
                 });
@@ -86,6 +90,8 @@ protected:
         return {};
     }
 
+    /// The handler's target is down, and takes long to say so.
+    bool is_down_ = false;
     test::TempDir dir_;
     test::ManualClock clock_;
     SeededRandom random_{1};
@@ -183,6 +189,35 @@ TEST_F(MetricsPageTest, SaysWhatBecameOfTheEvents) {
              R"(instep_relay_lag_events{service="iam"} 0)",
          }) {
         EXPECT_TRUE(text.contains(line)) << line;
+    }
+}
+
+TEST_F(MetricsPageTest, SaysWhyASubscriptionStands) {
+    start();
+    settle();
+    EXPECT_TRUE(scrape().contains(R"(instep_circuit_state{service="billing",state="closed",)"
+                                  R"(subscription="billing.welcome"} 1)"));
+    is_down_ = true;
+    sql("iam", "INSERT INTO users VALUES (1, 'Ada')");
+    for (int round = 0; round < 40; ++round) {
+        clock_.advance(500ms);
+        for (const auto& service : services_) {
+            // Fails while the target is down, until the circuit opens.
+            std::ignore = service->run_once();
+        }
+    }
+    const std::string text = scrape();
+    for (const std::string_view line : {
+             R"(instep_circuit_state{service="billing",state="closed",)"
+             R"(subscription="billing.welcome"} 0)",
+             R"(instep_subscription_halted{kind="circuit_open",service="billing",)"
+             R"(subscription="billing.welcome"} 1)",
+             R"(instep_subscription_halted{kind="circuit_open",service="billing",)"
+             R"(subscription="billing.lookup_users"} 0)",
+             R"(instep_slow_events_total{service="billing",subscription="billing.welcome"} 5)",
+             R"(instep_parked_bytes{service="billing",subscription="billing.welcome"} 0)",
+         }) {
+        EXPECT_TRUE(text.contains(line)) << line << "\n" << text;
     }
 }
 
