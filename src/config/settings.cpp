@@ -89,8 +89,9 @@ constexpr Setting kSettings[] = {
      .default_value = "\"7d\"",
      .minimum = 1,
      .maximum = kTenYears,
-     .description = "How long it is remembered which events took effect and which rows were "
-                    "deleted. At least `log_retention` and `broker_retention` together, so that "
+     .description = "How long it is remembered which events took effect, which rows were deleted, "
+                    "and what came of replays, scans and verifications. At least `log_retention` "
+                    "and `broker_retention` together, so that "
                     "no event comes back after it was forgotten."},
     {.table = "service",
      .key = "transactions",

@@ -131,4 +131,16 @@ Result<std::vector<ReplayStatus>> list_replays(Connection& connection,
     }
 }
 
+/// Numbers are never given twice, so the inbox may remember them for longer.
+Result<std::uint64_t> trim_replays(Transaction& transaction, Timestamp before,
+                                   std::uint32_t rows_max) {
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t trimmed,
+        transaction.execute("DELETE FROM instep_replay WHERE number IN ("
+                            "  SELECT number FROM instep_replay WHERE moved_us < $1 AND "
+                            "  state IN ('done', 'refused') ORDER BY number LIMIT $2)",
+                            {micros(before), std::int64_t{rows_max}}));
+    return static_cast<std::uint64_t>(trimmed);
+}
+
 }  // namespace instep

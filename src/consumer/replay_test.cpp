@@ -466,6 +466,29 @@ TEST_P(ReplayTest, EndsAtOnceWhereThereIsNoPast) {
     EXPECT_THAT(effects(), ElementsAre("a1"));
 }
 
+TEST_P(ReplayTest, IsForgottenOnceItIsOverAndOld) {
+    publish({"a"});
+    settle();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    settle();
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    const auto trimmed = [&](std::chrono::seconds age) {
+        auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite).value();
+        const Timestamp before = system.owner->now().value() - age;
+        const std::uint64_t count = trim_replays(transaction, before, 10).value();
+        EXPECT_TRUE(transaction.commit());
+        return count;
+    };
+    EXPECT_EQ(trimmed(1h), 0U) << "it is younger";
+    EXPECT_EQ(trimmed(-1h), 1U) << "the second one is not over";
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("a1", "again a1", "again a1"));
+    EXPECT_EQ(trimmed(-1h), 1U);
+    ASSERT_TRUE(ask(ReplayStart::beginning()));
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again a1")) << "a number was given twice";
+}
+
 TEST_P(ReplayTest, TakesRequestsThatMakeSenseOnly) {
     ReplayRequest request;
     request.subscription = "test";

@@ -157,4 +157,15 @@ Result<std::vector<ScanStatus>> list_scans(Connection& connection, std::uint32_t
     }
 }
 
+Result<std::uint64_t> trim_scans(Transaction& transaction, Timestamp before,
+                                 std::uint32_t rows_max) {
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t trimmed,
+        transaction.execute("DELETE FROM instep_scan WHERE (id, partition) IN ("
+                            "  SELECT id, partition FROM instep_scan WHERE moved_us < $1 AND "
+                            "  state IN ('done', 'refused') ORDER BY moved_us LIMIT $2)",
+                            {micros(before), std::int64_t{rows_max}}));
+    return static_cast<std::uint64_t>(trimmed);
+}
+
 }  // namespace instep

@@ -9,6 +9,7 @@
 namespace instep {
 namespace {
 
+using namespace std::chrono_literals;
 using test::ReplicaSide;
 using test::rows_of;
 using test::run_sql;
@@ -133,6 +134,64 @@ TEST_P(ScanTest, ChunksAndDigestsSayWhenTheyWereRead) {
     const auto broker = system.broker_database->connect();
     ASSERT_TRUE(broker);
     EXPECT_EQ(value_of(**broker, "SELECT count(*) FROM instep_message WHERE time_us = 0"), "0");
+}
+
+TEST_P(ScanTest, FinishedScansAndVerificationsAreForgottenOnceTheyAreOld) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(*side.sql, "UPDATE items_copy SET amount = -1");
+    const VerificationStatus found = system.verify(side);
+    ASSERT_EQ(found.differences, 20U);
+    const auto trim = [](Connection& sql, auto step, Timestamp before, std::uint32_t rows_max) {
+        auto transaction = Transaction::begin(sql, TransactionMode::kWrite).value();
+        const std::uint64_t rows = step(transaction, before, rows_max).value();
+        EXPECT_TRUE(transaction.commit());
+        return rows;
+    };
+    const Timestamp now = system.clock.now();
+    EXPECT_EQ(trim(*side.sql, trim_verifications, now - 1h, 100), 0U);
+    EXPECT_EQ(trim(*side.sql, trim_verifications, now + 1h, 15), 15U);
+    EXPECT_EQ(read_verification(*side.sql, found.id)->differences, 5U) << "it goes last";
+    EXPECT_EQ(trim(*side.sql, trim_verifications, now + 1h, 15), 6U);
+    EXPECT_EQ(read_verification(*side.sql, found.id).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(value_of(*side.sql, "SELECT count(DISTINCT scan) FROM instep_scan_answer"), "1")
+        << "that of the backfill stays";
+
+    auto transaction = Transaction::begin(*side.sql, TransactionMode::kWrite).value();
+    ASSERT_TRUE(request_backfill(transaction, side.definition, system.random));
+    ASSERT_TRUE(transaction.commit());
+    while (value_of(*system.owner, "SELECT count(*) FROM instep_scan WHERE state = 'open'") ==
+           "0") {
+        system.step();
+    }
+    EXPECT_EQ(trim(*system.owner, trim_scans, now - 1h, 100), 0U);
+    EXPECT_GT(trim(*system.owner, trim_scans, now + 1h, 100), 0U);
+    EXPECT_NE(value_of(*system.owner, "SELECT count(*) FROM instep_scan"), "0")
+        << "what is under way stays";
+    system.settle();
+    EXPECT_EQ(copy(side), source());
+}
+
+TEST(ScanOnPostgresTest, FinishedScansAndVerificationsAreForgottenToo) {
+    SyncSystem system({.owner = test::Home::kPostgres, .replicas = test::Home::kPostgres});
+    system.owner_sql("CREATE TABLE items (id bigint PRIMARY KEY, amount bigint)");
+    system.owner_sql("INSERT INTO items SELECT n, n FROM generate_series(1, 5) n");
+    system.publish({{"items", "item", {"id"}, {"id", "amount"}, {}}});
+    ReplicaSide& side = system.add_replica("stock", "item", "items_copy");
+    system.settle();
+    run_sql(*side.sql, "UPDATE items_copy SET amount = -1");
+    const VerificationStatus found = system.verify(side);
+    ASSERT_EQ(found.differences, 5U);
+    const Timestamp later = side.sql->now().value() + 1h;
+    auto at_replica = Transaction::begin(*side.sql, TransactionMode::kWrite).value();
+    EXPECT_EQ(trim_verifications(at_replica, later, 3).value_or(0), 3U);
+    EXPECT_EQ(trim_verifications(at_replica, later, 3).value_or(0), 3U);
+    ASSERT_TRUE(at_replica.commit());
+    EXPECT_EQ(read_verification(*side.sql, found.id).error().code, ErrorCode::kNotFound);
+    auto at_owner = Transaction::begin(*system.owner, TransactionMode::kWrite).value();
+    EXPECT_GE(trim_scans(at_owner, later, 100).value_or(0), 3U);
+    ASSERT_TRUE(at_owner.commit());
+    EXPECT_EQ(value_of(*system.owner, "SELECT count(*) FROM instep_scan"), "0");
 }
 
 TEST_P(ScanTest, AnEmptyTableIsFilledToo) {

@@ -85,4 +85,32 @@ Result<std::vector<Difference>> list_differences(Connection& connection, std::st
     }
 }
 
+/// A verification goes last, so that its differences are found as long as there are any.
+Result<std::uint64_t> trim_verifications(Transaction& transaction, Timestamp before,
+                                         std::uint32_t rows_max) {
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t differences,
+        transaction.execute("DELETE FROM instep_difference WHERE (verification, key) IN ("
+                            "  SELECT d.verification, d.key FROM instep_difference d "
+                            "  JOIN instep_verification v ON v.id = d.verification "
+                            "  WHERE v.finished_us < $1 LIMIT $2)",
+                            {micros(before), std::int64_t{rows_max}}));
+    const std::int64_t left = std::int64_t{rows_max} - differences;
+    if (left <= 0) {
+        return static_cast<std::uint64_t>(differences);
+    }
+    // Scans of a verification are called as it is, with a number behind a slash.
+    INSTEP_TRY(transaction.execute(
+        "DELETE FROM instep_scan_answer WHERE EXISTS (SELECT 1 FROM instep_verification v "
+        "  WHERE v.finished_us < $1 AND (scan = v.id OR scan LIKE v.id || '/%'))",
+        {micros(before)}));
+    INSTEP_TRY_ASSIGN(
+        const std::int64_t verifications,
+        transaction.execute("DELETE FROM instep_verification WHERE id IN ("
+                            "  SELECT id FROM instep_verification WHERE finished_us < $1 "
+                            "  ORDER BY finished_us LIMIT $2)",
+                            {micros(before), left}));
+    return static_cast<std::uint64_t>(differences + verifications);
+}
+
 }  // namespace instep

@@ -133,7 +133,7 @@ public:
             INSTEP_TRY(end_direct_reading(*connection, config_));
             INSTEP_TRY(find_brokers(*connection));
         }
-        UpkeepDuties duties{config_, *broker_, lag_metrics_, {}, {}, {}};
+        UpkeepDuties duties{config_, *broker_, lag_metrics_, monitor_.metrics(), {}, {}, {}};
         duties.look = [this](Connection& upkeep) { return look_for_move(upkeep); };
         INSTEP_TRY(add_requests(duties));
         for (const ReplicaDefinition& replica : config_.replicas) {

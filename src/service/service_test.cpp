@@ -1,3 +1,4 @@
+#include "instep/service/monitor.hpp"
 #include "tests/support/service_fixture.hpp"
 
 namespace instep {
@@ -23,6 +24,32 @@ TEST_F(ServiceTest, KeepsReplicasEqualThroughInsertsUpdatesAndDeletes) {
     EXPECT_THAT(source(), SizeIs(40));
     EXPECT_EQ(replica("billing"), source());
     EXPECT_EQ(replica("crm"), source());
+}
+
+TEST_F(ServiceTest, ForgetsWhatItRemembersOnceItIsOldEnough) {
+    insert_users(1, 10);
+    Monitor monitor(clock_, random_, logger_, "p1");
+    ASSERT_TRUE(apply_service(config("iam"), clock_, {}));
+    services_["iam/p1"] =
+        Service::create(config("iam"), {clock_, random_, logger_, *brokers_, "p1", &monitor})
+            .value();
+    start("crm");
+    settle();
+    ASSERT_THAT(query("iam", "SELECT state FROM instep_scan"), ElementsAre("done"));
+    clock_.advance(std::chrono::days{6});
+    settle();
+    EXPECT_THAT(query("iam", "SELECT state FROM instep_scan"), SizeIs(1)) << "memory_retention";
+    clock_.advance(std::chrono::days{2});
+    settle();
+    EXPECT_THAT(query("iam", "SELECT state FROM instep_scan"), IsEmpty());
+    EXPECT_EQ(monitor.metrics()
+                  .counter("instep_trimmed_total", "", {{"service", "iam"}, {"what", "scans"}})
+                  .value(),
+              1U);
+    insert_users(11, 20);
+    settle();
+    EXPECT_EQ(replica("crm"), source());
+    stop_all();
 }
 
 TEST_F(ServiceTest, FillsReplicasWithRowsFromBefore) {

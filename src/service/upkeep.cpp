@@ -1,7 +1,10 @@
 #include "upkeep.hpp"
 
+#include "instep/consumer/replay.hpp"
 #include "instep/log/log.hpp"
 #include "instep/log/reader.hpp"
+#include "instep/replica/scan.hpp"
+#include "instep/replica/verification.hpp"
 #include "subscriptions.hpp"
 
 #include <algorithm>
@@ -20,21 +23,13 @@ constexpr auto kStalledAfter = 60s;
 constexpr std::uint32_t kTrimRowsMax = 1000;
 constexpr int kTrimStepsMax = 20;
 
-using TrimStep = Result<std::uint64_t> (*)(Transaction&, Timestamp, std::uint32_t);
+constexpr Trimming kLog{"log", &trim_log};
 
-/// Returns true if there is more to delete.
-Result<bool> trim_in_steps(Connection& connection, TrimStep trim, Timestamp before) {
-    for (int steps = 0; steps < kTrimStepsMax; ++steps) {
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(connection, TransactionMode::kWrite));
-        INSTEP_TRY_ASSIGN(const std::uint64_t rows, trim(transaction, before, kTrimRowsMax));
-        INSTEP_TRY(transaction.commit());
-        if (rows < kTrimRowsMax) {
-            return false;
-        }
-    }
-    return true;
-}
+/// What has to be remembered for as long as it may matter to an event that comes again.
+constexpr Trimming kRemembered[] = {
+    {"inbox", &trim_inbox}, {"tombstones", &trim_tombstones},       {"replays", &trim_replays},
+    {"scans", &trim_scans}, {"verifications", &trim_verifications},
+};
 
 }  // namespace
 
@@ -101,13 +96,36 @@ Result<bool> UpkeepFlow::trim(const std::vector<SubscriptionLag>& own) {
         remembered = std::min(remembered, lag.oldest.value_or(now));
     }
     remembered -= config.memory_retention;
-    INSTEP_TRY_ASSIGN(const bool more_log,
-                      trim_in_steps(*connection_, &trim_log, now - config.log_retention));
-    INSTEP_TRY_ASSIGN(const bool more_inbox, trim_in_steps(*connection_, &trim_inbox, remembered));
-    INSTEP_TRY_ASSIGN(const bool more_tombstones,
-                      trim_in_steps(*connection_, &trim_tombstones, remembered));
-    INSTEP_TRY(duties_.broker.trim(now - config.broker_retention));
-    return more_log || more_inbox || more_tombstones;
+    INSTEP_TRY_ASSIGN(bool has_more, trim(kLog, now - config.log_retention));
+    for (const Trimming& next : kRemembered) {
+        INSTEP_TRY_ASSIGN(const bool more, trim(next, remembered));
+        has_more = has_more || more;
+    }
+    INSTEP_TRY_ASSIGN(const std::uint64_t of_broker,
+                      duties_.broker.trim(now - config.broker_retention));
+    trimmed("broker").increment(of_broker);
+    return has_more;
+}
+
+Result<bool> UpkeepFlow::trim(const Trimming& trimming, Timestamp before) {
+    for (int steps = 0; steps < kTrimStepsMax; ++steps) {
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*connection_, TransactionMode::kWrite));
+        INSTEP_TRY_ASSIGN(const std::uint64_t rows,
+                          trimming.step(transaction, before, kTrimRowsMax));
+        INSTEP_TRY(transaction.commit());
+        trimmed(trimming.what).increment(rows);
+        if (rows < kTrimRowsMax) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Counter& UpkeepFlow::trimmed(std::string_view what) const {
+    return duties_.metrics.counter("instep_trimmed_total",
+                                   "Rows or events deleted because they were old enough",
+                                   {{"service", duties_.config.name}, {"what", std::string(what)}});
 }
 
 }  // namespace instep

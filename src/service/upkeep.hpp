@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 namespace instep {
@@ -19,6 +20,7 @@ struct UpkeepDuties {
 
     /// Told of what waits.
     LagMetrics& lag;
+    MetricsRegistry& metrics;
     std::vector<Flow*> relays;
 
     /// Flows of subscriptions, with the subscription of each.
@@ -26,6 +28,13 @@ struct UpkeepDuties {
 
     /// Something to look at in the database, every second.
     std::function<Result<void>(Connection&)> look;
+};
+
+/// Something that is deleted once it is old enough.
+struct Trimming {
+    /// As metrics call it.
+    std::string_view what;
+    Result<std::uint64_t> (*step)(Transaction&, Timestamp before, std::uint32_t rows_max);
 };
 
 class UpkeepFlow final : public Flow {
@@ -40,6 +49,8 @@ private:
 
     /// Returns true if there is more to delete.
     Result<bool> trim(const std::vector<SubscriptionLag>& own);
+    Result<bool> trim(const Trimming& trimming, Timestamp before);
+    [[nodiscard]] Counter& trimmed(std::string_view what) const;
 
     const UpkeepDuties duties_;
     std::unique_ptr<Connection> connection_;

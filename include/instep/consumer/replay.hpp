@@ -107,4 +107,8 @@ Result<void> ask_for_replay(Transaction& transaction, const ReplayRequest& reque
 Result<std::vector<ReplayStatus>> list_replays(Connection& connection,
                                                std::string_view subscription, std::uint32_t count);
 
+/// Forgets replays that were over before `before`, at most `rows_max`. Returns how many.
+Result<std::uint64_t> trim_replays(Transaction& transaction, Timestamp before,
+                                   std::uint32_t rows_max);
+
 }  // namespace instep

@@ -127,4 +127,9 @@ Result<void> command_scan(Transaction& transaction, std::string_view id, ScanCom
 /// The newest scans first, at most `count`. Errors: those of Connection.
 Result<std::vector<ScanStatus>> list_scans(Connection& connection, std::uint32_t count);
 
+/// Forgets scans that were over before `before`, which must be older than any request that may
+/// still come again; at most `rows_max`. Returns how many.
+Result<std::uint64_t> trim_scans(Transaction& transaction, Timestamp before,
+                                 std::uint32_t rows_max);
+
 }  // namespace instep

@@ -65,4 +65,9 @@ Result<VerificationStatus> read_verification(Connection& connection, std::string
 Result<std::vector<Difference>> list_differences(Connection& connection, std::string_view id,
                                                  std::uint32_t count);
 
+/// Forgets verifications that finished before `before`, with their differences, which count as
+/// rows of their own; at most `rows_max` rows. Returns how many.
+Result<std::uint64_t> trim_verifications(Transaction& transaction, Timestamp before,
+                                         std::uint32_t rows_max);
+
 }  // namespace instep
