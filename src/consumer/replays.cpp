@@ -160,7 +160,8 @@ Result<Replays::Span> Replays::find_span(Connection& connection, const Asked& as
                         parked->text(0)));
     }
     INSTEP_TRY_ASSIGN(const Position from, asked.start.find_in(*kept, topic_));
-    return Span{from, stands_at};
+    // The last event before the end may have been deleted, and is not waited for.
+    return Span{from, std::min(stands_at, std::max(from, kept->newest))};
 }
 
 /// What the database says has been reached is what counts: a broker may have lost that the

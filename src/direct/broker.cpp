@@ -1,6 +1,7 @@
 #include "instep/direct/broker.hpp"
 
 #include "instep/log/log.hpp"
+#include "instep/log/rewind.hpp"
 #include "instep/telemetry/logger.hpp"
 #include "position.hpp"
 #include "publisher.hpp"
@@ -33,12 +34,7 @@ public:
 
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override;
     Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override;
-    Result<std::vector<KeptEvents>> kept(std::string_view topic) override {
-        return fail(ErrorCode::kUnsupported,
-                    fmt::format("topic {} is read from its owner's log, which each subscription "
-                                "passes once; a replay needs a broker",
-                                topic));
-    }
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override;
     Result<std::uint64_t> trim(Timestamp /*before*/) override { return 0; }
 
 private:
@@ -133,6 +129,23 @@ Result<void> DirectBroker::lag_in(const DirectOwner& owner, std::string_view top
         lags.push_back(std::move(lag));
     }
     return {};
+}
+
+Result<std::vector<KeptEvents>> DirectBroker::kept(std::string_view topic) {
+    INSTEP_TRY_ASSIGN(const DirectOwner* const owner, owner_of(options_.owners, topic));
+    const std::scoped_lock lock(control_mutex_);
+    INSTEP_TRY_ASSIGN(Connection* const connection, control(*owner));
+    auto in_log = log_kept(*connection, topic);
+    if (!in_log) {
+        controls_.erase(owner->service);
+        return fail_in(fmt::format("the log of {}", owner->service), std::move(in_log).error());
+    }
+    KeptEvents kept;
+    kept.before = position_of_seq(in_log->oldest ? in_log->oldest_seq - 1 : in_log->oldest_seq);
+    kept.newest = position_of_seq(in_log->newest_seq);
+    kept.is_trimmed = in_log->is_trimmed;
+    kept.oldest = in_log->oldest;
+    return std::vector{kept};
 }
 
 Result<Connection*> DirectBroker::control(const DirectOwner& owner) {

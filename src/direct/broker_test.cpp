@@ -430,6 +430,63 @@ TEST_P(DirectBrokerTest, EndsAReaderWhoseCursorWasTakenAway) {
     EXPECT_FALSE(crm->receive(10, kUnbounded));
 }
 
+TEST_P(DirectBrokerTest, GoesBackInTheLogWhereSequenceIsOrder) {
+    auto crm = join("crm");
+    append(2, "iam.role");
+    append(4);
+    const auto deliveries = receive(*crm);
+    acknowledge(*crm, deliveries.back());
+    if (GetParam() == Home::kPostgres) {
+        EXPECT_EQ(broker_->kept("iam.user").error().code, ErrorCode::kUnsupported);
+        EXPECT_EQ(crm->rewind(0, 0).error().code, ErrorCode::kUnsupported);
+        return;
+    }
+    EXPECT_EQ(crm->rewind(0, deliveries.back().position + 1).error().code,
+              ErrorCode::kInvalidArgument);
+    const auto kept = broker_->kept("iam.user").value();
+    ASSERT_THAT(kept, SizeIs(1));
+    EXPECT_EQ(kept[0].newest, deliveries.back().position);
+    EXPECT_FALSE(kept[0].is_trimmed);
+    const auto moved = crm->rewind(0, kept[0].before);
+    ASSERT_TRUE(moved) << moved.error().message;
+    EXPECT_EQ(broker_->lag("iam.user")->front().events, 4U);
+    const auto again = receive(*crm);
+    EXPECT_EQ(data(again), numbers(3, 6));
+    EXPECT_EQ(again[0].position, deliveries[0].position);
+    acknowledge(*crm, again[1]);
+    crm.reset();
+    reopen();
+    crm = join("crm", "b");
+    EXPECT_EQ(data(receive(*crm)), numbers(5, 6)) << "the place is the subscription's";
+}
+
+TEST_P(DirectBrokerTest, GoesBackToWhatIsLeftOfTheLogAndKeepsIt) {
+    if (GetParam() == Home::kPostgres) {
+        GTEST_SKIP() << "no way back";
+    }
+    auto crm = join("crm");
+    append(4);
+    auto deliveries = receive(*crm);
+    acknowledge(*crm, deliveries.back());
+    const auto trim = [&] {
+        auto transaction = Transaction::begin(*system_.owner, TransactionMode::kWrite).value();
+        const auto rows = trim_log(transaction, system_.clock.now() + 1h, 2).value();
+        EXPECT_TRUE(transaction.commit());
+        return rows;
+    };
+    EXPECT_EQ(trim(), 2U);
+    EXPECT_EQ(crm->rewind(0, 0).error().code, ErrorCode::kNotFound);
+    const auto kept = broker_->kept("iam.user").value();
+    EXPECT_TRUE(kept[0].is_trimmed);
+    ASSERT_TRUE(crm->rewind(0, kept[0].before));
+    EXPECT_EQ(trim(), 0U) << "what is to be read again is kept";
+    deliveries = receive(*crm);
+    EXPECT_EQ(data(deliveries), numbers(3, 4));
+    acknowledge(*crm, deliveries.back());
+    EXPECT_EQ(trim(), 2U);
+    EXPECT_EQ(broker_->kept("iam.user")->front().before, deliveries.back().position);
+}
+
 INSTANTIATE_TEST_SUITE_P(Homes, DirectBrokerTest, testing::Values(Home::kSqlite, Home::kPostgres),
                          [](const auto& home) {
                              return home.param == Home::kSqlite ? "sqlite" : "postgres";

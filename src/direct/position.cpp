@@ -6,7 +6,7 @@ namespace instep::direct {
 
 Position position_of(const Version& version, const Dialect& dialect) {
     if (dialect.name() != "postgres") {
-        return version.batch * 2 + (version.index == kChunkIndex ? 1 : 0);
+        return position_of_seq(version.batch) + (version.index == kChunkIndex ? 1 : 0);
     }
     constexpr unsigned kIndexBits = 24;
     constexpr Position kLast = (Position{1} << kIndexBits) - 1;

@@ -12,4 +12,9 @@ namespace instep::direct {
 /// each. Events of a snapshot beyond that many share the last of them but one.
 Position position_of(const Version& version, const Dialect& dialect);
 
+/// Where sequence order is commit order: the number of the event at the position, and the other way
+/// round.
+constexpr std::uint64_t seq_of(Position position) { return position / 2; }
+constexpr Position position_of_seq(std::uint64_t seq) { return seq * 2; }
+
 }  // namespace instep::direct

@@ -1,5 +1,6 @@
 #include "subscriber.hpp"
 
+#include "instep/log/rewind.hpp"
 #include "instep/telemetry/logger.hpp"
 #include "position.hpp"
 
@@ -253,6 +254,30 @@ Result<void> DirectSubscriber::seek(std::uint32_t partition, Position position) 
                                 options_.topic, options_.subscription));
     }
     start_over();
+    return {};
+}
+
+Result<void> DirectSubscriber::rewind(std::uint32_t partition, Position position) {
+    INSTEP_TRY(check_held(partition));
+    if (position > acknowledged_) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("position {} of topic {} was not acknowledged by {}", position,
+                                options_.topic, options_.subscription));
+    }
+    INSTEP_TRY_ASSIGN(Transaction transaction,
+                      Transaction::begin(*connection_, TransactionMode::kWrite));
+    INSTEP_TRY(lease_.check(transaction));
+    // Under the transaction, for the log is trimmed by others.
+    INSTEP_TRY_ASSIGN(const LogKept kept, log_kept(*connection_, options_.topic));
+    if (kept.is_trimmed && seq_of(position) + 1 < kept.oldest_seq) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("events of topic {} behind position {} have been deleted",
+                                options_.topic, position));
+    }
+    INSTEP_TRY(rewind_reader(transaction, reader_name_, seq_of(position)));
+    INSTEP_TRY(transaction.commit());
+    start_over();
+    acknowledged_ = position_of_seq(seq_of(position));
     return {};
 }
 

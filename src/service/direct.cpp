@@ -60,6 +60,18 @@ Result<DirectOwner> to_owner(const ServiceConfig& config, const Clock& clock, Lo
     return owner;
 }
 
+/// The services whose topics it reads.
+std::vector<std::string> followed_by(const ServiceConfig& config) {
+    std::vector<std::string> owners;
+    for (const ReplicaDefinition& replica : config.replicas) {
+        owners.push_back(replica.owner());
+    }
+    for (const SubscriptionEntry& entry : config.subscriptions) {
+        owners.push_back(entry.topic.substr(0, entry.topic.find('.')));
+    }
+    return owners;
+}
+
 }  // namespace
 
 bool is_direct(std::string_view broker) { return broker.starts_with(kDirect); }
@@ -73,13 +85,13 @@ Result<std::unique_ptr<Broker>> open_direct(const ServiceConfig& config,
     std::set<std::string> added{config.name};
     INSTEP_TRY_ASSIGN(auto self, to_owner(config, clock, logger));
     options.owners.push_back(std::move(self));
-    for (const ReplicaDefinition& replica : config.replicas) {
-        if (!added.insert(replica.owner()).second) {
+    for (const std::string& followed : followed_by(config)) {
+        if (!added.insert(followed).second) {
             continue;
         }
         const ServiceConfig* known = nullptr;
         for (const auto configs : {std::span<const ServiceConfig>(named), peers}) {
-            const auto found = std::ranges::find(configs, replica.owner(), &ServiceConfig::name);
+            const auto found = std::ranges::find(configs, followed, &ServiceConfig::name);
             known = known == nullptr && found != configs.end() ? &*found : known;
         }
         // Without it, whatever names one of its topics says what is missing.

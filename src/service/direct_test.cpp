@@ -1,4 +1,5 @@
 // Services without a broker.
+#include "instep/consumer/replay.hpp"
 #include "tests/support/service_fixture.hpp"
 
 namespace instep {
@@ -6,6 +7,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::ServiceTest;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
@@ -13,6 +15,41 @@ using testing::SizeIs;
 class DirectServiceTest : public ServiceTest {
 protected:
     DirectServiceTest() { broker_ = "direct:"; }
+
+    /// A service "mail" with a subscription to the users of "iam", which notes each in `sent`.
+    void start_mail() {
+        run_sql("mail", "CREATE TABLE sent (user_id TEXT)");
+        const ServiceConfig mail =
+            parse_service_file(
+                "[service]\nname = 'mail'\ndatabase = 'sqlite:mail.db'\nbroker = 'direct:'\n"
+                "[[subscription]]\nname = 'welcome'\ntopic = 'iam.user'\n",
+                dir_.file("mail.toml"), process_environment())
+                .value();
+        ASSERT_TRUE(apply_service(mail, clock_, {}));
+        Handlers handlers;
+        handlers["welcome"].on("user.created", [](HandlerContext& context) {
+            const std::string text = (context.is_replay() ? "again " : "") + context.event().key;
+            return context.transaction().execute("INSERT INTO sent VALUES ($1)",
+                                                 {std::string_view(text)})
+                       ? Verdict::done()
+                       : Verdict::retry("no table");
+        });
+        auto service = Service::create(mail, {clock_, random_, logger_, *brokers_, "p1"}, handlers);
+        ASSERT_TRUE(service) << service.error().message;
+        services_["mail/p1"] = *std::move(service);
+    }
+
+    /// Everything once more.
+    void replay() {
+        ReplayRequest request;
+        request.subscription = "mail.welcome";
+        request.partitions = {0};
+        const auto connection = connect("mail");
+        auto transaction = Transaction::begin(*connection, TransactionMode::kWrite).value();
+        ASSERT_TRUE(ask_for_replay(transaction, request));
+        ASSERT_TRUE(transaction.commit());
+        settle();
+    }
 
     void expect_in_step() {
         settle();
@@ -52,6 +89,31 @@ TEST_F(DirectServiceTest, AStoppedFollowerHoldsNobodyUp) {
     EXPECT_THAT(replica("crm"), SizeIs(10));
     start("crm");
     expect_in_step();
+}
+
+TEST_F(DirectServiceTest, ASubscriptionHandlesTheLogAgainWhenItIsAskedTo) {
+    start("iam");
+    start_mail();
+    insert_users(1, 3);
+    settle();
+    replay();
+    insert_users(4, 4);
+    settle();
+    EXPECT_THAT(query("mail", "SELECT user_id FROM sent"),
+                ElementsAre("1", "2", "3", "again 1", "again 2", "again 3", "4"));
+    EXPECT_THAT(query("mail", "SELECT state FROM instep_replay"), ElementsAre("done"));
+}
+
+TEST_F(DirectServiceTest, AReplayEndsWithTheLastEventThatTheLogHas) {
+    start("iam");
+    start_mail();
+    insert_users(1, 3);
+    settle();
+    run_sql("iam", "DELETE FROM instep_log WHERE seq = (SELECT max(seq) FROM instep_log)");
+    replay();
+    EXPECT_THAT(query("mail", "SELECT user_id FROM sent"),
+                ElementsAre("1", "2", "3", "again 1", "again 2"));
+    EXPECT_THAT(query("mail", "SELECT state FROM instep_replay"), ElementsAre("done"));
 }
 
 TEST_F(DirectServiceTest, GoesOnAfterARestartInTheMiddle) {

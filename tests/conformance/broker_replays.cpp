@@ -23,6 +23,10 @@ TEST_P(BrokerConformance, GoesBackForWhoeverHoldsThePartitionNext) {
     acknowledge(*subscriber, first);
     if (!broker().features().replays) {
         EXPECT_EQ(subscriber->rewind(0, first[1].position).error().code, ErrorCode::kUnsupported);
+        const auto kept = broker().kept(topic());
+        ASSERT_FALSE(kept);
+        EXPECT_EQ(kept.error().code, ErrorCode::kUnsupported);
+        EXPECT_THAT(kept.error().message, ::testing::HasSubstr("migrate-broker"));
         return;
     }
 

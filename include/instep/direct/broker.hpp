@@ -63,7 +63,8 @@ struct DirectOptions {
 /// first leaves or is silent for its time-out.
 ///
 /// receive() gives out what one look at the log found, and looks again when all of that is
-/// acknowledged. seek() goes to what was acknowledged and nowhere else (kUnsupported). The
+/// acknowledged. seek() goes to what was acknowledged and nowhere else (kUnsupported); rewind()
+/// goes to what the log still has, on SQLite only (log/rewind.hpp). The
 /// position of what is newest, in lag(), is the lowest that it can have. trim() does nothing, for
 /// the log has a retention of its own. An event that was published to another service's topic has
 /// that service as its source, and none of the attributes that the library does not know.

@@ -51,6 +51,15 @@ public:
         return read_lag(*link, topic);
     }
 
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override {
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("RabbitMQ has deleted what was acknowledged of topic {}; keep what "
+                                "a handler may need again in a replica (`instep backfill` fills "
+                                "it), or move to a broker that keeps past events with `instep "
+                                "migrate-broker`",
+                                topic));
+    }
+
     Result<std::uint64_t> trim(Timestamp /*before*/) override { return 0; }
 
     Result<std::vector<BrokerFinding>> examine() override {

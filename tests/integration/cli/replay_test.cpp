@@ -73,13 +73,17 @@ TEST_F(ReplayCommandTest, RefusesWhatTheBrokerHasDeleted) {
     EXPECT_EQ(replay({"welcome"}).exit, 0);
 }
 
-TEST_F(ReplayCommandTest, SaysWhereABrokerKeepsNothing) {
+TEST_F(ReplayCommandTest, WithoutABrokerThePastIsTheLog) {
     given_file("mail.toml",
                "[service]\nname = \"mail\"\ndatabase = \"sqlite:mail.db\"\nbroker = \"direct:\"\n"
                "[[subscription]]\nname = \"welcome\"\ntopic = \"mail.letter\"\n");
-    const Finished refused = replay({"welcome"});
-    EXPECT_EQ(refused.exit, 1);
-    EXPECT_THAT(refused.err, HasSubstr("a replay needs a broker"));
+    sql("mail.db",
+        "INSERT INTO instep_log (topic, key, type, data) VALUES "
+        "('mail.letter', '1', 'letter.sent', '{}')");
+    const auto shown = run_json({"replay", "mail.toml", "welcome", "--dry-run"}, "instep.replay/1");
+    EXPECT_FALSE(shown["partitions"][0]["kept_since"].is_null());
+    EXPECT_EQ(replay({"welcome"}).exit, 0);
+    EXPECT_EQ(asked(), "1");
 }
 
 }  // namespace
