@@ -220,6 +220,24 @@ TEST_F(SubscriptionTest, TheIdempotencyKeyIsTheEventsForEver) {
     EXPECT_EQ(key, "shop/e1");
 }
 
+TEST_F(SubscriptionTest, LogsWithTheContextOfTheEvent) {
+    Event cause = event("{}");
+    cause.correlation_id = "request-7";
+    cause.trace_parent = to_trace_parent(start_trace(system.random));
+    HandlerSet handlers;
+    handlers.on("order.placed", [](HandlerContext& context) {
+        context.logger().info("mail.sent", {{"to", "ada"}});
+        return Verdict::done();
+    });
+    ASSERT_TRUE(handle(handlers, cause));
+    EXPECT_EQ(system.log_lines.count("mail.sent"), 1U);
+    const std::string trace(trace_id(*parse_trace_parent(cause.trace_parent)));
+    for (const std::string& field : {std::string("event_id=e1"), "trace_id=" + trace,
+                                     std::string("correlation_id=request-7")}) {
+        EXPECT_EQ(system.log_lines.count(field), 1U) << field;
+    }
+}
+
 TEST_F(SubscriptionTest, TellsOfEventsThatTookTooLong) {
     std::chrono::seconds time{3};
     HandlerSet handlers;

@@ -82,6 +82,30 @@ TEST_F(ServiceWithCodeTest, RunsTheCodeOfASubscription) {
                 ElementsAre("1"));
 }
 
+TEST_F(ServiceWithCodeTest, AWriterDoesNotWaitForAHandler) {
+    start("iam");
+    run_sql("mail", "CREATE TABLE sent (user_id TEXT)");
+    ASSERT_TRUE(apply_service(mail(), clock_, {}));
+    Handlers handlers;
+    bool is_written_meanwhile = false;
+    handlers["welcome"].on("user.created", [&](HandlerContext& context) {
+        if (context.event().key == "1") {
+            // The handler is under way, its own transaction open.
+            run_sql("iam", "INSERT INTO users VALUES (2, 'grace', NULL, 'secret')");
+            is_written_meanwhile = query("iam", "SELECT id FROM users").size() == 2;
+        }
+        return context.transaction().execute("INSERT INTO sent VALUES ($1)",
+                                             {std::string_view(context.event().key)})
+                   ? Verdict::done()
+                   : Verdict::retry("no table");
+    });
+    services_["mail/p1"] = create_mail(std::move(handlers)).value();
+    run_sql("iam", "INSERT INTO users VALUES (1, 'ada', NULL, 'secret')");
+    settle();
+    EXPECT_TRUE(is_written_meanwhile);
+    EXPECT_THAT(query("mail", "SELECT user_id FROM sent"), ElementsAre("1", "2"));
+}
+
 TEST_F(ServiceWithCodeTest, HasDeadLettersAfterTheAttemptsOfTheFile) {
     start("iam");
     start_mail();

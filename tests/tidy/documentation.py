@@ -1,4 +1,4 @@
-"""Contracts in public headers, and links between documents."""
+"""Contracts in public headers, links between documents, and the tests that they name."""
 
 import os
 import re
@@ -56,3 +56,47 @@ def links(repository):
                 path = os.path.join(repository.root, file.folder, target)
                 if not os.path.exists(path):
                     yield Finding(file.path, line, f"link to {target} leads nowhere")
+
+
+_TEST = re.compile(r"\b(?:TEST|TEST_F|TEST_P|TYPED_TEST)\(\s*(\w+),\s*(\w+)\s*\)")
+_OTHER_TEST = re.compile(r"add_test\(\s*NAME\s+(\w+)\.(\w+)")
+_NAMED = re.compile(r"\]\((?P<link>[^)\s]+)\)|`(?:\w+/)?(?P<suite>\w+)\.(?!cpp`)(?P<test>\w*\*?)`")
+
+# Where promises are tied to tests.
+_PAGES_WITH_TESTS = ("docs/guarantees.md", "docs/reference/checklist.md")
+
+
+def tests_named(repository):
+    """Every test that these pages name exists: in the file that is linked before it, if one is."""
+    there = _tests_by_file(repository)
+    for page in filter(None, map(repository.files.get, _PAGES_WITH_TESTS)):
+        for line, text in enumerate(page.lines, start=1):
+            file = None
+            for match in _NAMED.finditer(text):
+                if match["link"]:
+                    linked = os.path.normpath(os.path.join(page.folder, match["link"]))
+                    file = linked if linked in there else None
+                    continue
+                known = there[file] if file else set().union(*there.values())
+                if not _is_there(match["suite"], match["test"], known):
+                    where = f"in {file}" if file else "anywhere"
+                    yield Finding(page.path, line, f"no test {match[0].strip('`')} {where}")
+
+
+def _tests_by_file(repository):
+    there = {}
+    for file in repository.files.values():
+        pattern = _TEST if file.suffix == ".cpp" else _OTHER_TEST
+        found = {match.groups() for match in pattern.finditer(file.text)}
+        if found:
+            there[file.path] = found
+    return there
+
+
+def _is_there(suite, test, known):
+    begin = test.removesuffix("*")
+    exact = begin == test
+    return any(
+        suite == other and (begin == name if exact else name.startswith(begin))
+        for other, name in known
+    )

@@ -37,6 +37,7 @@ RULES = {
         wording.leftovers,
         wording.ornament,
         documentation.links,
+        documentation.tests_named,
     )
 }
 

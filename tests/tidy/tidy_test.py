@@ -214,6 +214,22 @@ class Documentation(TidyTest):
         self.given("README.md", "```\n[a](none.md)\n```\n[b](docs)\n")
         self.then("links", "docs/guide.md:1")
 
+    def test_tests_that_are_named_exist(self):
+        self.given("src/log/a_test.cpp", "TEST_F(LogTest,\n       Appends) {}\nTEST_P(Log, B) {}\n")
+        self.given("src/log/b_test.cpp", "TEST(Other, Works) {}\n")
+        self.given("tests/ops/CMakeLists.txt", "add_test(NAME ops.fires COMMAND x)\n")
+        self.given(
+            "docs/guarantees.md",
+            "| `LogTest.Appends`, `On/Log.*`, `LogTest.App*`, `ops.fires` |\n"
+            "| `LogTest.Forgets` |\n| `Gone.*` |\n"
+            "| [a](../src/log/a_test.cpp) `LogTest.Appends` [b](../src/log/b_test.cpp) "
+            "`Other.Works` |\n"
+            "| [b](../src/log/b_test.cpp) `LogTest.Appends` |\n",
+        )
+        self.given("docs/other.md", "`Gone.Gone`\n")
+        wrong = [f"docs/guarantees.md:{line}" for line in (2, 3, 5)]
+        self.then("tests_named", *wrong)
+
 
 class Wording(TidyTest):
     def test_nothing_is_left_for_later(self):
