@@ -6,6 +6,7 @@
 
 #include <iterator>
 #include <map>
+#include <utility>
 
 namespace instep {
 
@@ -13,9 +14,19 @@ namespace {
 
 // Numbers of enumerations, and what is a string in JSON though it is a number elsewhere, as
 // https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding has it.
-constexpr int kProducer = 4;
-constexpr int kConsumer = 5;
 constexpr int kStatusError = 2;
+
+constexpr int number_of(SpanKind kind) {
+    switch (kind) {
+        case SpanKind::kServer:
+            return 2;
+        case SpanKind::kProducer:
+            return 4;
+        case SpanKind::kConsumer:
+            return 5;
+    }
+    std::unreachable();
+}
 
 class Writer {
 public:
@@ -63,8 +74,8 @@ public:
         text(span.name);
         fmt::format_to(std::back_inserter(out_),
                        R"(,"kind":{},"startTimeUnixNano":"{}000","endTimeUnixNano":"{}000")",
-                       span.kind == SpanKind::kProducer ? kProducer : kConsumer,
-                       span.start.time_since_epoch().count(), span.end.time_since_epoch().count());
+                       number_of(span.kind), span.start.time_since_epoch().count(),
+                       span.end.time_since_epoch().count());
         raw(R"(,"attributes":[)");
         list(span.attributes, [&](const auto& next) { attribute(next.first, next.second); });
         raw(R"(],"links":[)");

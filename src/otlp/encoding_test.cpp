@@ -53,6 +53,18 @@ TEST(OtlpEncoding, EachServiceIsAResource) {
     EXPECT_EQ(body["resourceSpans"][1]["scopeSpans"][0]["spans"].size(), 2U);
 }
 
+TEST(OtlpEncoding, NumbersTheKindsAsTheProtocolDoes) {
+    const auto kind_of = [](SpanKind kind) {
+        Span span = span_of("shop");
+        span.kind = kind;
+        const json body = json::parse(to_otlp_json(std::vector<Span>{span}, ""));
+        return body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["kind"].get<int>();
+    };
+    EXPECT_EQ(kind_of(SpanKind::kServer), 2);
+    EXPECT_EQ(kind_of(SpanKind::kProducer), 4);
+    EXPECT_EQ(kind_of(SpanKind::kConsumer), 5);
+}
+
 TEST(OtlpEncoding, AFirstSpanHasNoParentAndAFailureIsAStatus) {
     Span span = span_of("shop");
     span.parent = 0;

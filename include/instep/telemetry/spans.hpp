@@ -13,8 +13,8 @@
 
 namespace instep {
 
-/// Which side of a message the span is on, as OpenTelemetry names it.
-enum class SpanKind : std::uint8_t { kProducer, kConsumer };
+/// Which side of a message or of a request the span is on, as OpenTelemetry names it.
+enum class SpanKind : std::uint8_t { kProducer, kConsumer, kServer };
 
 /// One piece of work that is over.
 struct Span {
