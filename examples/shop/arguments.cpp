@@ -18,7 +18,7 @@ Result<Arguments> Arguments::parse(std::span<char* const> words) {
         if (word == "--apply") {
             arguments.applies_ = true;
         } else if (word.starts_with("--") && i + 1 < words.size()) {
-            arguments.values_.emplace(word.substr(2), words[++i]);
+            arguments.values_.insert_or_assign(std::string(word.substr(2)), words[++i]);
         } else {
             return fail(ErrorCode::kInvalidArgument,
                         "\"" + std::string(word) + "\" is no option, or has no value behind it");
@@ -27,26 +27,9 @@ Result<Arguments> Arguments::parse(std::span<char* const> words) {
     return arguments;
 }
 
-std::vector<std::string> Arguments::all(std::string_view name) const {
-    std::vector<std::string> found;
-    const auto [first, last] = values_.equal_range(name);
-    for (auto value = first; value != last; ++value) {
-        found.push_back(value->second);
-    }
-    return found;
-}
-
 std::optional<std::string> Arguments::find(std::string_view name) const {
-    auto found = all(name);
-    return found.empty() ? std::nullopt : std::optional(std::move(found.back()));
-}
-
-Result<std::string> Arguments::require(std::string_view name) const {
-    auto found = find(name);
-    if (!found) {
-        return fail(ErrorCode::kInvalidArgument, "--" + std::string(name) + " is missing");
-    }
-    return *std::move(found);
+    const auto found = values_.find(name);
+    return found == values_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace shop

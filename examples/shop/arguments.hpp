@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace shop {
 
@@ -23,20 +22,14 @@ public:
     [[nodiscard]] const std::string& file() const { return file_; }
     [[nodiscard]] bool applies() const { return applies_; }
 
-    /// All values of --name, in order.
-    [[nodiscard]] std::vector<std::string> all(std::string_view name) const;
-
     /// The last value of --name.
     [[nodiscard]] std::optional<std::string> find(std::string_view name) const;
-
-    /// Errors: kInvalidArgument if it is missing.
-    [[nodiscard]] instep::Result<std::string> require(std::string_view name) const;
 
 private:
     std::string command_;
     std::string file_;
     bool applies_ = false;
-    std::multimap<std::string, std::string, std::less<>> values_;
+    std::map<std::string, std::string, std::less<>> values_;
 };
 
 }  // namespace shop

@@ -1,4 +1,4 @@
-// The shop: its three services, and the entrance by which requests come.
+// The shop: its three services.
 #include "notifications.hpp"
 #include "orders.hpp"
 #include "users.hpp"
@@ -10,8 +10,5 @@ int main(int count, char** words) {
     return shop::run_command(
         std::span(words, static_cast<std::size_t>(count)).subspan(1),
         {{"serve", [&](const shop::Arguments& given) { return shop::serve(given, services); }},
-         {"show", [&](const shop::Arguments& given) { return shop::show(given, services); }},
-         {"user", shop::register_user},
-         {"order", shop::place_order},
-         {"ship", shop::ship_order}});
+         {"show", [&](const shop::Arguments& given) { return shop::show(given, services); }}});
 }

@@ -1,10 +1,7 @@
 #include "orders.hpp"
 
-#include "entrance.hpp"
 #include "events.hpp"
 #include "verdicts.hpp"
-
-#include <charconv>
 
 namespace shop {
 
@@ -30,46 +27,84 @@ Result<void> add_history(instep::Transaction& transaction, std::string_view orde
     return {};
 }
 
-/// "SKU:QUANTITY:CENTS"
-Result<OrderLine> parse_line(const std::string& text) {
-    const auto wrong = [&] {
-        return fail(ErrorCode::kInvalidArgument,
-                    "--line " + text + ": write it as SKU:QUANTITY:CENTS");
-    };
-    const std::size_t price = text.rfind(':');
-    const std::size_t quantity = price == std::string::npos ? price : text.rfind(':', price - 1);
-    if (quantity == std::string::npos || quantity == 0) {
-        return wrong();
-    }
-    OrderLine line;
-    line.sku = text.substr(0, quantity);
-    const char* begin = text.data();
-    const auto amount = std::from_chars(begin + quantity + 1, begin + price, line.quantity);
-    const auto cents = std::from_chars(begin + price + 1, begin + text.size(), line.price_cents);
-    const bool is_read = amount.ec == std::errc{} && amount.ptr == begin + price &&
-                         cents.ec == std::errc{} && cents.ptr == begin + text.size();
-    constexpr std::int64_t kMost = 1'000'000'000;
-    if (!is_read || line.quantity < 1 || line.quantity > kMost || line.price_cents < 0 ||
-        line.price_cents > kMost) {
-        return wrong();
-    }
-    return line;
-}
+struct PlaceOrder {
+    std::string order_id;
+    std::string user_id;
+    std::vector<OrderLine> lines;
+};
+INSTEP_FIELDS(PlaceOrder, order_id, user_id, lines)
 
-Result<OrderCreated> read_order(const Arguments& arguments) {
-    OrderCreated order;
-    order.currency = "EUR";
-    INSTEP_TRY_ASSIGN(order.order_id, arguments.require("id"));
-    INSTEP_TRY_ASSIGN(order.user_id, arguments.require("user"));
-    for (const std::string& text : arguments.all("line")) {
-        INSTEP_TRY_ASSIGN(const OrderLine line, parse_line(text));
-        order.total_cents += line.quantity * line.price_cents;
-        order.lines.push_back(line);
+struct ShipOrder {
+    std::string order_id;
+};
+INSTEP_FIELDS(ShipOrder, order_id)
+
+Result<OrderCreated> price(PlaceOrder asked) {
+    constexpr std::size_t kLinesMax = 100;
+    constexpr std::int64_t kMost = 1'000'000;
+    if (asked.lines.empty() || asked.lines.size() > kLinesMax) {
+        return fail(ErrorCode::kInvalidArgument, "an order has 1 to 100 lines");
     }
-    if (order.lines.empty()) {
-        return fail(ErrorCode::kInvalidArgument, "an order needs a --line SKU:QUANTITY:CENTS");
+    OrderCreated order{std::move(asked.order_id), std::move(asked.user_id), 0, "EUR",
+                       std::move(asked.lines)};
+    for (const OrderLine& line : order.lines) {
+        if (line.quantity < 1 || line.quantity > kMost || line.price_cents < 0 ||
+            line.price_cents > kMost) {
+            return fail(ErrorCode::kInvalidArgument,
+                        "lines: a quantity is 1 to 1000000, a price 0 to 1000000 cents");
+        }
+        order.total_cents += line.quantity * line.price_cents;
     }
     return order;
+}
+
+Result<OrderCreated> enter_order(const Request& request) {
+    INSTEP_TRY_ASSIGN(auto asked, request.body<PlaceOrder>());
+    INSTEP_TRY_ASSIGN(OrderCreated order, price(std::move(asked)));
+    INSTEP_TRY_ASSIGN(const std::int64_t added,
+                      request.transaction.execute(
+                          "INSERT INTO orders (order_id, user_id, total_cents, status) "
+                          "SELECT $1, user_id, $3, 'created' FROM carts WHERE user_id = $2",
+                          {std::string_view(order.order_id), std::string_view(order.user_id),
+                           order.total_cents}));
+    if (added == 0) {
+        return fail(ErrorCode::kNotFound, "user " + order.user_id + " has no cart (yet)");
+    }
+    INSTEP_TRY(add_history(request.transaction, order.order_id, "created", request.correlation_id));
+    return order;
+}
+
+Result<void> place_order(const Request& request) {
+    INSTEP_TRY_ASSIGN(const OrderCreated order, enter_order(request));
+    return request.append(kOrderTopic, order.order_id, order);
+}
+
+/// As the release before did.
+Result<void> place_order_v1(const Request& request) {
+    INSTEP_TRY_ASSIGN(const OrderCreated order, enter_order(request));
+    return request.append(kOrderTopic, order.order_id,
+                          OrderCreatedV1{order.order_id, order.user_id, order.total_cents});
+}
+
+Result<void> ship_order(const Request& request) {
+    INSTEP_TRY_ASSIGN(const auto asked, request.body<ShipOrder>());
+    const std::string& id = asked.order_id;
+    std::string user;
+    {
+        INSTEP_TRY_ASSIGN(const auto rows,
+                          request.transaction.query("UPDATE orders SET status = 'shipped' "
+                                                    "WHERE order_id = $1 AND status = 'created' "
+                                                    "RETURNING user_id",
+                                                    {std::string_view(id)}));
+        INSTEP_TRY_ASSIGN(const bool was_waiting, rows->next());
+        if (!was_waiting) {
+            return fail(ErrorCode::kConflict,
+                        "order " + id + " does not exist or was shipped before");
+        }
+        user = rows->text(0);
+    }
+    INSTEP_TRY(add_history(request.transaction, id, "shipped", request.correlation_id));
+    return request.append(kOrderTopic, id, OrderShipped{id, user});
 }
 
 }  // namespace
@@ -87,54 +122,14 @@ ServiceCode order_service() {
         });
         return all;
     };
+    const auto requests = [](const Arguments& arguments) {
+        const bool is_older = arguments.find("schema") == "1";
+        return std::vector<RequestRoute>{{"/orders", is_older ? place_order_v1 : place_order},
+                                         {"/shipments", ship_order}};
+    };
     return {handlers,
-            "SELECT order_id, what, correlation_id FROM order_history ORDER BY order_id, what"};
-}
-
-Result<void> place_order(const Arguments& arguments) {
-    INSTEP_TRY_ASSIGN(const OrderCreated order, read_order(arguments));
-    INSTEP_TRY_ASSIGN(Entrance request, Entrance::open(arguments));
-    INSTEP_TRY_ASSIGN(const std::int64_t added,
-                      request.transaction().execute(
-                          "INSERT INTO orders (order_id, user_id, total_cents, status) "
-                          "SELECT $1, user_id, $3, 'created' FROM carts WHERE user_id = $2",
-                          {std::string_view(order.order_id), std::string_view(order.user_id),
-                           order.total_cents}));
-    if (added == 0) {
-        return fail(ErrorCode::kNotFound, "user " + order.user_id + " has no cart (yet)");
-    }
-    INSTEP_TRY(
-        add_history(request.transaction(), order.order_id, "created", request.correlation_id()));
-    if (arguments.find("schema") == "1") {
-        INSTEP_TRY(
-            request.append(kOrderTopic, order.order_id,
-                           OrderCreatedV1{order.order_id, order.user_id, order.total_cents}));
-    } else {
-        INSTEP_TRY(request.append(kOrderTopic, order.order_id, order));
-    }
-    return request.commit();
-}
-
-Result<void> ship_order(const Arguments& arguments) {
-    INSTEP_TRY_ASSIGN(const std::string id, arguments.require("id"));
-    INSTEP_TRY_ASSIGN(Entrance request, Entrance::open(arguments));
-    std::string user;
-    {
-        INSTEP_TRY_ASSIGN(const auto rows,
-                          request.transaction().query(
-                              "UPDATE orders SET status = 'shipped' WHERE order_id = $1 AND "
-                              "status = 'created' RETURNING user_id",
-                              {std::string_view(id)}));
-        INSTEP_TRY_ASSIGN(const bool was_waiting, rows->next());
-        if (!was_waiting) {
-            return fail(ErrorCode::kConflict,
-                        "order " + id + " does not exist or was shipped before");
-        }
-        user = rows->text(0);
-    }
-    INSTEP_TRY(add_history(request.transaction(), id, "shipped", request.correlation_id()));
-    INSTEP_TRY(request.append(kOrderTopic, id, OrderShipped{id, user}));
-    return request.commit();
+            "SELECT order_id, what, correlation_id FROM order_history ORDER BY order_id, what",
+            requests};
 }
 
 }  // namespace shop

@@ -5,13 +5,11 @@
 
 namespace shop {
 
+/// POST /orders: {"order_id", "user_id", "lines": [{"sku", "quantity", "price_cents"}]}; 404 for a
+/// user without a cart, 409 if the id is taken. With `serve --schema 1` it publishes as order
+/// processes did before version 2.
+///
+/// POST /shipments: {"order_id"}; 409 unless the order waits for it.
 ServiceCode order_service();
-
-/// --id ID --user ID --line SKU:QUANTITY:CENTS..., and --schema 1 to publish as order processes
-/// did before version 2. Errors: kNotFound for a user without a cart; kRejected if the id is taken.
-instep::Result<void> place_order(const Arguments& arguments);
-
-/// --id ID. Errors: kConflict unless the order waits for it.
-instep::Result<void> ship_order(const Arguments& arguments);
 
 }  // namespace shop

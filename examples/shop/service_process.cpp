@@ -1,13 +1,16 @@
 #include "service_process.hpp"
 
+#include <instep/service/monitor.hpp>
 #include <instep/telemetry/log_sink.hpp>
 #include <instep/telemetry/logger.hpp>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <sstream>
 #include <unistd.h>
 
@@ -74,6 +77,18 @@ std::string make_process_id(instep::Random& random) {
            std::to_string(random.below(1'000'000));
 }
 
+Result<std::unique_ptr<instep::HttpListener>> listen(const Arguments& arguments,
+                                                     const ServiceCode& code, Entrance& entrance,
+                                                     const instep::Surroundings& surroundings) {
+    std::vector<instep::HttpRoute> routes = surroundings.monitor->routes();
+    if (code.requests) {
+        std::ranges::move(entrance.routes(code.requests(arguments)), std::back_inserter(routes));
+    }
+    instep::HttpListenerOptions options;
+    options.address = arguments.find("listen").value_or(options.address);
+    return instep::HttpListener::open(options, std::move(routes), surroundings.logger);
+}
+
 }  // namespace
 
 Result<void> serve(const Arguments& arguments, const Services& services) {
@@ -89,12 +104,15 @@ Result<void> serve(const Arguments& arguments, const Services& services) {
     if (arguments.applies()) {
         INSTEP_TRY(apply(config, clock));
     }
-    const instep::Surroundings surroundings{clock, random, logger, brokers,
-                                            make_process_id(random)};
+    instep::Monitor monitor(clock, random, logger, make_process_id(random));
+    const instep::Surroundings surroundings{clock,   random, logger, brokers, monitor.process_id(),
+                                            &monitor};
     const auto handlers = code->handlers(surroundings.process_id);
     INSTEP_TRY_ASSIGN(auto service, instep::Service::create(config, surroundings, handlers));
     service->start();
-    std::cout << "ready: " << config.name << std::endl;
+    INSTEP_TRY_ASSIGN(const auto entrance, Entrance::open(config, surroundings));
+    INSTEP_TRY_ASSIGN(const auto listener, listen(arguments, *code, *entrance, surroundings));
+    std::cout << "ready: " << config.name << " at http://" << listener->address() << std::endl;
     while (!signals.wait()) {
         if (service->has_moved()) {
             INSTEP_TRY(service->stop(kStopGrace));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arguments.hpp"
+#include "entrance.hpp"
 
 #include <instep/service/service.hpp>
 
@@ -19,14 +20,18 @@ struct ServiceCode {
 
     /// The query that `show` prints: columns of text only.
     std::string_view shown;
+
+    /// The requests that it takes, by the command line of `serve`.
+    std::function<std::vector<RequestRoute>(const Arguments& arguments)> requests{};
 };
 
 /// By the name in the service file.
 using Services = std::map<std::string, ServiceCode, std::less<>>;
 
-/// Runs the service of the file until SIGINT or SIGTERM. With --apply it first makes the tables of
-/// its SQL file and those of Instep; leave that to one process at a time. Errors: kNotFound for a
-/// service without code here; those of Service.
+/// Runs the service of the file until SIGINT or SIGTERM. By HTTP, at --listen ADDRESS or on a port
+/// that is free, it takes requests and shows metrics and health. With --apply it first makes the
+/// tables of its SQL file and those of Instep; leave that to one process at a time. Errors:
+/// kNotFound for a service without code here; those of Service and HttpListener.
 instep::Result<void> serve(const Arguments& arguments, const Services& services);
 
 /// Prints what the service has come to, a row a line. Errors: as serve().

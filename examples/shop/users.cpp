@@ -1,25 +1,27 @@
 #include "users.hpp"
 
-#include "entrance.hpp"
 #include "events.hpp"
 
 namespace shop {
 
 using instep::Result;
 
-ServiceCode user_service() {
-    return {[](const std::string&) { return instep::Handlers{}; },
-            "SELECT user_id, email FROM users ORDER BY user_id"};
+namespace {
+
+Result<void> register_user(const Request& request) {
+    INSTEP_TRY_ASSIGN(const auto user, request.body<UserCreated>());
+    INSTEP_TRY(request.transaction.execute(
+        "INSERT INTO users (user_id, email) VALUES ($1, $2)",
+        {std::string_view(user.user_id), std::string_view(user.email)}));
+    return request.append(kUserTopic, user.user_id, user);
 }
 
-Result<void> register_user(const Arguments& arguments) {
-    INSTEP_TRY_ASSIGN(const std::string id, arguments.require("id"));
-    INSTEP_TRY_ASSIGN(const std::string email, arguments.require("email"));
-    INSTEP_TRY_ASSIGN(Entrance request, Entrance::open(arguments));
-    INSTEP_TRY(request.transaction().execute("INSERT INTO users (user_id, email) VALUES ($1, $2)",
-                                             {std::string_view(id), std::string_view(email)}));
-    INSTEP_TRY(request.append(kUserTopic, id, UserCreated{id, email}));
-    return request.commit();
+}  // namespace
+
+ServiceCode user_service() {
+    return {[](const std::string&) { return instep::Handlers{}; },
+            "SELECT user_id, email FROM users ORDER BY user_id",
+            [](const Arguments&) { return std::vector<RequestRoute>{{"/users", register_user}}; }};
 }
 
 }  // namespace shop

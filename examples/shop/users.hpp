@@ -5,9 +5,7 @@
 
 namespace shop {
 
+/// POST /users: {"user_id", "email"}; 409 if the id or the address is taken.
 ServiceCode user_service();
-
-/// --id ID --email ADDRESS. Errors: kRejected if the id is taken.
-instep::Result<void> register_user(const Arguments& arguments);
 
 }  // namespace shop
