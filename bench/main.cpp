@@ -1,5 +1,5 @@
 #include "bench/bench.hpp"
-#include "bench/postgres/benchmarks.hpp"
+#include "bench/handlers/benchmarks.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -21,6 +21,9 @@ using Benchmark = std::function<void(const BenchSize&)>;
 
 const std::map<std::string_view, Benchmark> kBenchmarks = {
     {"backfill", [](const BenchSize&) { run_backfill_bench(); }},
+    {"handlers", run_dispatch_bench},
+    {"handlers-flow", run_handler_flow_bench},
+    {"handlers-parking", run_parking_bench},
     {"kafka", run_kafka_bench},
     {"kafka-latency", run_kafka_latency_bench},
     {"latency", [](const BenchSize&) { run_latency_bench(); }},
