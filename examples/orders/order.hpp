@@ -49,12 +49,13 @@ instep::Result<instep::NewEvent> ship(const Order& order, std::optional<std::str
 instep::Result<std::vector<instep::Event>> read_history(instep::Transaction& transaction,
                                                         std::string_view order_id);
 
-/// The order as its stream has it. Errors: as evolve() and read_history().
+/// The order as its stream has it: its snapshot, and the events behind that. Without a snapshot, or
+/// if that was made by other rules, all events. Errors: as evolve() and read_history().
 instep::Result<Order> load(instep::Transaction& transaction, const std::string& order_id);
 
 /// Appends the order's next event, which goes to the event store and to others by one row, and
-/// brings the table `orders` up to it. Errors: kConflict if the stream has moved on since the
-/// order was loaded; those of Connection.
+/// brings the table `orders`, which is the order's snapshot, up to it. Errors: kConflict if the
+/// stream has moved on since the order was loaded; those of Connection.
 instep::Result<Order> append(instep::Transaction& transaction, Order order, instep::NewEvent event);
 
 }  // namespace orders

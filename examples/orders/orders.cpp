@@ -6,8 +6,9 @@
 //     orders ship ORDER [TRACKING]
 //     orders show ORDER                       the order and its events
 //
-// All take --file FILE, the service file; without it, orders.toml. A command that the order's
-// state does not allow changes nothing, says why and ends with exit code 6.
+// All take --file FILE, the service file; without it, orders.toml; and --correlation-id ID, by
+// which the logs of all services find what came of the command. A command that the order's state
+// does not allow changes nothing, says why and ends with exit code 6.
 #include "order.hpp"
 #include "program.hpp"
 
@@ -42,14 +43,17 @@ constexpr int kTriesMax = 5;
 
 struct CommandLine {
     std::vector<std::string> words;
-    std::map<std::string, std::string> options{
-        {"--file", "orders.toml"}, {"--currency", "EUR"}, {"--schema", "2"}};
+    std::map<std::string, std::string> options{{"--file", "orders.toml"},
+                                               {"--currency", "EUR"},
+                                               {"--schema", "2"},
+                                               {"--correlation-id", ""}};
 };
 
 Result<void> fail_usage() {
     return fail(ErrorCode::kInvalidArgument,
                 "usage: orders apply | place CUSTOMER CENTS [--order ID] [--currency CODE] "
-                "[--schema 1] | pay ORDER | ship ORDER [TRACKING] | show ORDER  [--file FILE]");
+                "[--schema 1] | pay ORDER | ship ORDER [TRACKING] | show ORDER  [--file FILE] "
+                "[--correlation-id ID]");
 }
 
 CommandLine parse(std::span<char* const> arguments) {
@@ -65,12 +69,13 @@ CommandLine parse(std::span<char* const> arguments) {
     return line;
 }
 
-Result<Order> try_once(instep::Connection& connection, const std::string& order_id,
-                       const Decision& decide) {
+Result<Order> try_once(instep::Connection& connection, const CommandLine& line,
+                       const std::string& order_id, const Decision& decide) {
     INSTEP_TRY_ASSIGN(auto transaction,
                       Transaction::begin(connection, instep::TransactionMode::kWrite));
     INSTEP_TRY_ASSIGN(Order order, orders::load(transaction, order_id));
     INSTEP_TRY_ASSIGN(NewEvent event, decide(order));
+    event.correlation_id = line.options.at("--correlation-id");
     INSTEP_TRY_ASSIGN(order, orders::append(transaction, std::move(order), std::move(event)));
     INSTEP_TRY(transaction.commit());
     return order;
@@ -78,11 +83,11 @@ Result<Order> try_once(instep::Connection& connection, const std::string& order_
 
 /// A stream that moved on in the meantime is read again, so that the refusal is one of the order's
 /// state; only a decision on the newest state is final.
-Result<void> change(instep::Connection& connection, const std::string& order_id,
-                    const Decision& decide) {
+Result<void> change(instep::Connection& connection, const CommandLine& line,
+                    const std::string& order_id, const Decision& decide) {
     for (int tries = 1;; ++tries) {
         bool refused = false;
-        const auto changed = try_once(connection, order_id, [&](const Order& order) {
+        const auto changed = try_once(connection, line, order_id, [&](const Order& order) {
             auto decided = decide(order);
             refused = !decided;
             return decided;
@@ -115,13 +120,13 @@ Result<void> place(instep::Connection& connection, const CommandLine& line) {
                            : instep::make_uuid_v7(instep::SystemClock(), random);
     const auto release =
         line.options.at("--schema") == "1" ? orders::Release::kFirst : orders::Release::kSecond;
-    return change(connection, created.order_id,
+    return change(connection, line, created.order_id,
                   [&](const Order& order) { return orders::create(order, created, release); });
 }
 
 Result<void> ship(instep::Connection& connection, const CommandLine& line) {
     const auto tracking_code = line.words.size() > 2 ? std::optional(line.words[2]) : std::nullopt;
-    return change(connection, line.words[1],
+    return change(connection, line, line.words[1],
                   [&](const Order& order) { return orders::ship(order, tracking_code); });
 }
 
@@ -157,7 +162,7 @@ Result<void> run_command(std::span<char* const> arguments) {
         return place(*connection, line);
     }
     if (command == "pay" && operands == 1) {
-        return change(*connection, line.words[1], orders::pay);
+        return change(*connection, line, line.words[1], orders::pay);
     }
     if (command == "ship" && (operands == 1 || operands == 2)) {
         return ship(*connection, line);

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <instep/base/clock.hpp>
+#include <instep/http/client.hpp>
 #include <instep/log/log.hpp>
 #include <instep/service/service.hpp>
 
@@ -78,6 +79,21 @@ public:
     void kill_read_model() { kill(*read_model_); }
     void kill_relay() { kill(*relay_); }
 
+    [[nodiscard]] const Process& read_model() const { return *read_model_; }
+
+    /// What a process answers at the address that its log names; `status` 0 if it does not.
+    static instep::HttpResponse ask(const Process& process, const std::string& path) {
+        constexpr std::string_view kMark = "address=";
+        const std::string log = process.complaints();
+        const std::size_t begin = log.find(kMark, log.find("monitor.listens")) + kMark.size();
+        const std::string address = log.substr(begin, log.find_first_of(" \n", begin) - begin);
+        auto client = instep::HttpClient::create("http://" + address).value();
+        return client.send({.path = path}).value_or(instep::HttpResponse{.status = 0});
+    }
+
+    bool relay_shows(const std::string& line) const { return shows(*relay_, line); }
+    bool read_model_shows(const std::string& line) const { return shows(*read_model_, line); }
+
     /// How the read model ends when it is asked to.
     Finished end_read_model() {
         read_model_->signal(SIGTERM);
@@ -125,6 +141,10 @@ public:
     }
 
 private:
+    static bool shows(const Process& process, const std::string& line) {
+        return eventually([&] { return ask(process, "/metrics").body.contains(line + "\n"); });
+    }
+
     std::unique_ptr<Process> start(const char* program, std::vector<std::string> arguments) const {
         return std::make_unique<Process>(
             program, instep::test::ProcessOptions{.arguments = std::move(arguments),
@@ -231,6 +251,24 @@ TEST_F(OrdersOnServersTest, AReadModelThatIsKilledWithEventsUnderWayAppliesEachO
                 ElementsAre("400|80200"));
 }
 
+/// What is watched of such a system: what waits, what went out, how far behind readers are.
+TEST_F(OrdersOnServersTest, ShowsWhatThePipelineDoes) {
+    place_pay_and_ship_all(system_, 0, 2);
+    ASSERT_TRUE(system_.reads(2, "shipped"));
+    EXPECT_TRUE(system_.relay_shows(R"(instep_relay_lag_events{service="orders"} 0)"));
+    EXPECT_TRUE(
+        system_.relay_shows(R"(instep_published_total{service="orders",topic="orders.order"} 6)"));
+    EXPECT_TRUE(system_.relay_shows(R"(instep_publish_failures_total{service="orders"} 0)"));
+    EXPECT_TRUE(
+        system_.read_model_shows(R"(instep_processed_total{service="read-model",status="applied",)"
+                                 R"(subscription="read-model.summary"} 6)"));
+    EXPECT_TRUE(system_.read_model_shows(
+        R"(instep_lag_events{service="read-model",subscription="read-model.summary"} 0)"));
+    for (const char* path : {"/livez", "/readyz", "/healthz"}) {
+        EXPECT_EQ(OrderSystem::ask(system_.read_model(), path).status, 200U) << path;
+    }
+}
+
 /// What only the event store decides.
 class OrdersOnPostgresTest : public testing::Test {
 protected:
@@ -286,6 +324,32 @@ TEST_F(OrdersWithoutServersTest, RefusesWhatTheOrdersStateDoesNotAllow) {
     EXPECT_THAT(system_.orders({"show", "o-1"}).out,
                 testing::AllOf(HasSubstr("1 order.created"), HasSubstr("3 order.shipped"),
                                testing::Not(HasSubstr("  4 "))));
+}
+
+TEST_F(OrdersWithoutServersTest, ACommandIsFoundInTheLogsOfOthersByItsCorrelationId) {
+    system_.expect_done({"place", "ada", "1250", "--order", "o-1", "--correlation-id", "call-7"});
+    EXPECT_TRUE(system_.read_model().complains("correlation_id=call-7"));
+}
+
+TEST_F(OrdersWithoutServersTest, AnOrderIsLoadedFromItsSnapshotAndTheEventsBehindIt) {
+    system_.expect_done({"place", "ada", "1250", "--order", "o-1"});
+    system_.expect_done({"pay", "o-1"});
+    const auto shown = [&] { return system_.orders({"show", "o-1"}).out; };
+    const auto set = [&](const std::string& assignments) {
+        system_.order_rows("UPDATE orders SET " + assignments + " RETURNING order_id");
+    };
+    // A mark that only a snapshot can bring.
+    set("customer_id = 'from the snapshot'");
+    EXPECT_THAT(shown(), HasSubstr("o-1 paid from the snapshot 1250 EUR"));
+    set("status = 'created', version = 1");
+    EXPECT_THAT(shown(), HasSubstr("o-1 paid from the snapshot 1250 EUR"));
+    // Made by other rules: the events alone count, and the next one replaces it.
+    set("fold = 0, status = 'nonsense'");
+    EXPECT_THAT(shown(), HasSubstr("o-1 paid ada 1250 EUR"));
+    system_.expect_done({"ship", "o-1"});
+    EXPECT_THAT(system_.order_rows("SELECT customer_id || ' ' || status || ' ' || version || ' ' "
+                                   "|| fold FROM orders"),
+                ElementsAre("ada shipped 3 1"));
 }
 
 TEST_F(OrdersWithoutServersTest, EventsOfTheFirstReleaseAreReadAsThoseOfTheSecond) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <instep/base/clock.hpp>
 #include <instep/consumer/subscription.hpp>
+#include <instep/telemetry/logger.hpp>
 
 #include <span>
 #include <string>
@@ -23,8 +24,14 @@ using orders::OrderCreated;
 using orders::OrderPaid;
 using orders::OrderShipped;
 
-Verdict verdict_of(const Result<void>& outcome) {
-    return outcome ? Verdict::done() : Verdict::retry(outcome.error().message);
+/// The line has the correlation id of the command that it all came of.
+Verdict verdict_of(const HandlerContext& context, const Result<void>& outcome) {
+    if (!outcome) {
+        return Verdict::retry(outcome.error().message);
+    }
+    context.logger().info("read_model.takes",
+                          {{"type", context.event().type}, {"order", context.event().key}});
+    return Verdict::done();
 }
 
 Result<void> create(Transaction& transaction, const OrderCreated& order) {
@@ -85,13 +92,13 @@ instep::Handlers handlers() {
     instep::Handlers handlers;
     handlers["summary"]
         .on<OrderCreated>([](HandlerContext& context, const OrderCreated& order) {
-            return verdict_of(create(context.transaction(), order));
+            return verdict_of(context, create(context.transaction(), order));
         })
         .on<OrderPaid>([](HandlerContext& context, const OrderPaid& order) {
-            return verdict_of(pay(context, order));
+            return verdict_of(context, pay(context, order));
         })
         .on<OrderShipped>([](HandlerContext& context, const OrderShipped& order) {
-            return verdict_of(ship(context, order));
+            return verdict_of(context, ship(context, order));
         })
         // From a newer release: it waits, with what follows of its order, for a program that
         // knows it.
