@@ -1,5 +1,6 @@
 // The example with its own files: by its script, and on PostgreSQL and Kafka with a service that
 // is killed.
+#include "instep/http/client.hpp"
 #include "tests/support/kafka_server.hpp"
 #include "tests/support/postgres_database.hpp"
 #include "tests/support/postgres_session.hpp"
@@ -66,6 +67,24 @@ protected:
         const Finished finished = command(service, words);
         EXPECT_EQ(finished.exit, 1) << finished.out;
         EXPECT_THAT(finished.err, HasSubstr(why));
+    }
+
+    /// Asks the service's process by HTTP.
+    [[nodiscard]] HttpResponse post(const std::string& service, const std::string& path,
+                                    const std::string& body) const {
+        const std::string said = processes_.at(service)->output();
+        const std::size_t begin = said.find("http://");
+        auto client =
+            HttpClient::create(said.substr(begin, said.find('\n', begin) - begin)).value();
+        return client.send({.method = "POST", .path = path, .body = body})
+            .value_or(HttpResponse{.status = 0});
+    }
+
+    void expect_answer(const std::string& service, const std::string& path, const std::string& body,
+                       unsigned status, const std::string& text) const {
+        const HttpResponse answer = post(service, path, body);
+        EXPECT_EQ(answer.status, status) << path << body;
+        EXPECT_THAT(answer.body, HasSubstr(text));
     }
 
     void instep(std::vector<std::string> words) const {
@@ -201,6 +220,31 @@ TEST_F(PlayballTest, AUserCanCreateAGroupOnceInStepAndNotAfterTheAccountIsDelete
     groups_sql("INSERT INTO lookup_users (id, name) VALUES ('" + ada + "', 'late')");
     expect_refused("groups", {"create", "tennis", ada}, "was deleted");
     EXPECT_EQ(command("groups", {"list"}).out, "chess (closed):\n");
+}
+
+TEST_F(PlayballTest, TheSameIsDoneByHttp) {
+    start("auth");
+    start("groups");
+    expect_in_step();
+    const HttpResponse registered =
+        post("auth", "/register",
+             R"({"username": "ada", "name": "Ada \"A\" Byron", "email": "ada@x.org"})");
+    EXPECT_EQ(registered.status, 200U) << registered.body;
+    const std::string ada = auth_sql("SELECT id FROM users");
+    EXPECT_EQ(registered.body, R"({"result":")" + ada + R"("})");
+    expect_in_step();
+
+    const std::string chess = R"({"group": "chess", "user_id": ")" + ada + R"("})";
+    expect_answer("groups", "/create", chess, 200, "chess is created");
+    expect_answer("groups", "/create", chess, 409, "is taken");
+    expect_answer("groups", "/create", R"({"group": "go", "user_id": "nobody"})", 404,
+                  "has not arrived yet: try again");
+    expect_answer("groups", "/create", R"({"group": "go"})", 400, "user_id: is missing");
+    expect_answer("groups", "/create", R"({"group": 7, "user_id": "x"})", 400, "group: ");
+    expect_answer("groups", "/create", "{", 400, "the body: ");
+    expect_answer("groups", "/disband", "{}", 404, "");
+    expect_answer("groups", "/list", "{}", 200, R"(chess (open): Ada \"A\" Byron;)");
+    EXPECT_EQ(groups_sql("SELECT count(*) FROM groups"), "1");
 }
 
 TEST_F(PlayballTest, TheScriptRunsOnServersAndLeavesNoDatabase) {
