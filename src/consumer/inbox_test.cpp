@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace instep {
 namespace {
 
+using test::Home;
 using test::SyncSystem;
 using test::value_of;
 
@@ -95,6 +99,67 @@ TEST_F(InboxTest, TrimsOnlyWhatIsOlder) {
               1U);
     EXPECT_EQ(value_of(*system.owner, "SELECT event_id FROM instep_inbox"), "new");
 }
+
+/// On either database a batch is remembered at once, before the first of its effects.
+class InboxBatchTest : public testing::TestWithParam<Home> {
+protected:
+    static Event event(std::string source, std::string id) {
+        Event event;
+        event.id = std::move(id);
+        event.source = std::move(source);
+        event.type = "order.placed";
+        return event;
+    }
+
+    Result<ApplyCounts> handle(const std::vector<Event>& events, std::string_view refused = "") {
+        InboxHandler handler(
+            "test",
+            [&](Transaction&, const Event& next) {
+                effects.push_back(next.source + next.id);
+                return next.id == refused ? Verdict::retry("no") : Verdict::done();
+            },
+            system.logger);
+        std::vector<const Event*> pointers;
+        for (const Event& next : events) {
+            pointers.push_back(&next);
+        }
+        INSTEP_TRY_ASSIGN(Transaction transaction,
+                          Transaction::begin(*system.owner, TransactionMode::kWrite));
+        INSTEP_TRY_ASSIGN(const ApplyCounts counts, handler.apply(transaction, pointers));
+        INSTEP_TRY(transaction.commit());
+        return counts;
+    }
+
+    using Effects = std::vector<std::string>;
+    Effects effects;
+    SyncSystem system{{.owner = GetParam()}};
+};
+
+TEST_P(InboxBatchTest, RepeatsWithinItAndFromBeforeAreLeftOutAndTheRestKeepsItsOrder) {
+    EXPECT_EQ(handle({event("shop", "2"), event("shop", "4")})->applied, 2U);
+    effects.clear();
+    const auto counts =
+        handle({event("shop", "1"), event("shop", "2"), event("bank", "2"), event("shop", "1"),
+                event("shop", "3"), event("shop", "4"), event("bank", "2")});
+    ASSERT_TRUE(counts) << counts.error().message;
+    EXPECT_EQ(counts->applied, 3U);
+    EXPECT_EQ(counts->duplicates_ignored, 4U);
+    EXPECT_EQ(effects, (Effects{"shop1", "bank2", "shop3"}));
+}
+
+TEST_P(InboxBatchTest, NothingIsRememberedOfOneThatFails) {
+    const std::vector<Event> events = {event("shop", "1"), event("shop", "2"), event("shop", "3")};
+    EXPECT_FALSE(handle(events, "2"));
+    EXPECT_EQ(effects, (Effects{"shop1", "shop2"}));
+    effects.clear();
+    EXPECT_EQ(handle(events)->applied, 3U);
+    EXPECT_EQ(effects, (Effects{"shop1", "shop2", "shop3"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(On, InboxBatchTest, testing::Values(Home::kSqlite, Home::kPostgres),
+                         [](const testing::TestParamInfo<Home>& home) {
+                             return home.param == Home::kSqlite ? "Sqlite" : "Postgres";
+                         });
 
 }  // namespace
 }  // namespace instep

@@ -130,8 +130,6 @@ public:
     [[nodiscard]] std::optional<Refusal> refusal() const override { return refusal_; }
 
 private:
-    Result<bool> remember(Transaction& transaction, const Event& event, Timestamp now);
-
     std::string subscription_;
     HandlerFunction function_;
     Logger& logger_;
