@@ -40,7 +40,7 @@ struct SubscriptionEntry {
     OnFailure on_failure = OnFailure::kBlockKey;
 
     /// [[subscription.on]]: instead of these, for errors of some classes.
-    std::map<ErrorCode, FailurePolicy> policies;
+    std::map<ErrorCode, FailurePolicy> policies{};
 
     /// Ends of the process while it tries an event alone before the event is given up; 0: never.
     std::uint32_t crashes_max = 3;
