@@ -86,6 +86,15 @@ TEST_F(LogReaderTest, AnEventKeepsItsIdAndVersionAtEveryReading) {
     EXPECT_EQ(once.id.size(), 36U);
 }
 
+TEST_F(LogReaderTest, ALogWhoseNewestRowsAreTrimmedIsNoEarlierCopy) {
+    given_events(3);
+    const Version newest = read(*open()).events.back().event.version;
+    system.owner_sql("DELETE FROM instep_log WHERE seq = (SELECT max(seq) FROM instep_log)");
+    const auto reader = open();
+    auto transaction = Transaction::begin(*system.owner, TransactionMode::kRead);
+    EXPECT_GE(reader->newest(*transaction).value(), newest);
+}
+
 TEST_F(LogReaderTest, IdsDiffer) {
     given_events(200);
     auto reader = open();

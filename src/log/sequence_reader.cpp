@@ -131,10 +131,12 @@ Result<LogBatch> SequenceReader::read(Connection& connection) {
 
 Result<Version> SequenceReader::newest(Transaction& transaction) {
     INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(transaction.connection()));
-    INSTEP_TRY_ASSIGN(auto rows, transaction.query("SELECT max(seq) FROM instep_log"));
-    INSTEP_TRY(rows->next());
-    return Version{identity.epoch,
-                   std::max(static_cast<std::uint64_t>(rows->integer(0)), position_), kChunkIndex};
+    // Not the newest row's, which may have been trimmed; a copy has the number of its time.
+    INSTEP_TRY_ASSIGN(
+        auto rows, transaction.query("SELECT seq FROM sqlite_sequence WHERE name = 'instep_log'"));
+    INSTEP_TRY_ASSIGN(const bool has_given, rows->next());
+    const std::uint64_t given = has_given ? static_cast<std::uint64_t>(rows->integer(0)) : 0;
+    return Version{identity.epoch, std::max(given, position_), kChunkIndex};
 }
 
 Result<void> SequenceReader::confirm(Transaction& transaction, const LogBatch& batch,
