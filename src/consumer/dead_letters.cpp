@@ -1,5 +1,6 @@
 #include "instep/consumer/dead_letters.hpp"
 
+#include "inbox.hpp"
 #include "instep/event/cloudevents.hpp"
 #include "instep/event/json_value.hpp"
 
@@ -103,6 +104,25 @@ Result<void> record(Transaction& transaction, std::string_view action, const Ope
         {micros(now), std::string_view(by.who), action, std::string_view(by.reason),
          std::string_view(key.subscription), std::string_view(key.key),
          event ? ValueView{*event} : ValueView{kNull}}));
+    return {};
+}
+
+/// Records it, and sees to it that a copy which waits too, or which the broker brings again, takes
+/// no effect either.
+Result<void> give_up(Transaction& transaction, const Operator& by, const KeyName& key,
+                     std::int64_t number, Timestamp now) {
+    INSTEP_TRY(record(transaction, "discard", by, key, number, now));
+    INSTEP_TRY_ASSIGN(
+        auto rows,
+        transaction.query("SELECT envelope FROM instep_parked_event WHERE number = $1", {number}));
+    INSTEP_TRY_ASSIGN(const bool found, rows->next());
+    const auto event = found && !rows->is_null(0)
+                           ? from_json(rows->text(0))
+                           : fail(ErrorCode::kNotFound, "the message is no event");
+    rows.reset();
+    if (event) {
+        INSTEP_TRY(remember_handled(transaction, key.subscription, *event, now));
+    }
     return {};
 }
 
@@ -285,7 +305,7 @@ Result<std::uint64_t> discard_dead_letters(Transaction& transaction, const DeadL
     for (const KeyName& key : keys) {
         INSTEP_TRY_ASSIGN(const auto numbers, waiting_numbers(transaction, key, scope));
         for (const std::int64_t number : numbers) {
-            INSTEP_TRY(record(transaction, "discard", by, key, number, now));
+            INSTEP_TRY(give_up(transaction, by, key, number, now));
             INSTEP_TRY(transaction.execute(
                 "UPDATE instep_parked_event SET discarded_us = $2 WHERE number = $1",
                 {number, micros(now)}));
@@ -295,7 +315,7 @@ Result<std::uint64_t> discard_dead_letters(Transaction& transaction, const DeadL
     }
     INSTEP_TRY_ASSIGN(const auto skipped, chosen_skipped(transaction, filter));
     for (const SkippedEvent& event : skipped) {
-        INSTEP_TRY(record(transaction, "discard", by, event.name, event.number, now));
+        INSTEP_TRY(give_up(transaction, by, event.name, event.number, now));
         INSTEP_TRY(transaction.execute("DELETE FROM instep_parked_event WHERE number = $1",
                                        {event.number}));
         INSTEP_TRY(revise(transaction, event.name.subscription));

@@ -189,6 +189,26 @@ TEST_F(DeadLettersTest, ADiscardedEventIsPassedOverAndKept) {
     EXPECT_EQ(value_of(*system.owner, "SELECT sum(discarded) FROM instep_progress"), "1");
 }
 
+TEST_F(DeadLettersTest, ADiscardedEventTakesNoEffectWhenItIsDeliveredAgain) {
+    publish("a", "7");
+    publish("a", "8");
+    run(5);
+    version = 0;
+    publish("a", "7");
+    run(1);
+    EXPECT_EQ(act([&](Transaction& transaction) {
+                  return discard_dead_letters(transaction, {.key = "a"}, DiscardScope::kOldestEvent,
+                                              ada);
+              }).value(),
+              1U);
+    bad.clear();
+    run(3);
+    version = 0;
+    publish("a", "7");
+    run(3);
+    EXPECT_THAT(effects(), ElementsAre("a|8"));
+}
+
 TEST_F(DeadLettersTest, AllOfAKeyCanBeDiscarded) {
     publish("a", "7");
     publish("a", "8");

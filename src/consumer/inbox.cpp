@@ -1,3 +1,5 @@
+#include "inbox.hpp"
+
 #include "instep/consumer/handler.hpp"
 #include "instep/db/dialect.hpp"
 #include "instep/telemetry/logger.hpp"
@@ -158,6 +160,13 @@ Result<ApplyCounts> InboxHandler::apply(Transaction& transaction,
         }
     }
     return counts;
+}
+
+Result<void> remember_handled(Transaction& transaction, std::string_view subscription,
+                              const Event& event, Timestamp now) {
+    const Event* const one = &event;
+    INSTEP_TRY(remember(transaction, subscription, std::span(&one, 1), now));
+    return {};
 }
 
 Result<std::uint64_t> trim_inbox(Transaction& transaction, Timestamp before,
