@@ -114,7 +114,9 @@ Result<void> Gate::read_control() {
     if (known && !rows->is_null(1)) {
         paused_ = paused_by(rows->text(2), rows->text(3), time_of(rows->integer(1)));
     }
-    revised_ = revised_ || (revision_ >= 0 && revision != revision_);
+    // Another member may have freed keys that counted here, and does not say so.
+    const bool is_full = halt_ && halt_->kind == HaltKind::kParkedLimit;
+    revised_ = revised_ || is_full || (revision_ >= 0 && revision != revision_);
     revision_ = revision;
     read_again_ = now + kControlEvery;
     return {};

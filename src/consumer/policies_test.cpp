@@ -502,6 +502,21 @@ TEST_P(FlowControlTest, StopsAtItsLimitOfParkedKeysAndGoesOnBelowIt) {
     EXPECT_FALSE(consumer->halt());
 }
 
+TEST_P(FlowControlTest, GoesOnWhereAnotherMemberFreesWhatStoodWhenItTookOver) {
+    options.parked_keys_max = 1;
+    start();
+    bad = {"a1"};
+    publish({"a"});
+    settle();
+    start();
+    publish({"c"});
+    settle();
+    EXPECT_TRUE(consumer->halt());
+    run_sql(*system.owner, "DELETE FROM instep_parked_event");
+    run_sql(*system.owner, "DELETE FROM instep_parked_key");
+    settle_until({"c1"});
+}
+
 TEST_P(FlowControlTest, StopsAtItsLimitOfParkedBytes) {
     options.parked_bytes_max = 100;
     start();
