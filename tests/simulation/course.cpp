@@ -1,6 +1,7 @@
 #include "tests/simulation/course.hpp"
 
 #include "instep/consumer/consumer.hpp"
+#include "instep/consumer/dead_letters.hpp"
 #include "instep/log/reader.hpp"
 #include "instep/replica/replica.hpp"
 
@@ -108,6 +109,21 @@ void Course::correct_poison() {
     }
 }
 
+/// Whoever mended what they failed for does so.
+void Course::retry_dead_letters_of(ReplicaSite& site) {
+    const DeadLetterFilter filter{.subscription = site.effects->subscription()};
+    {
+        const Still still(*site.database);
+        if (list_dead_letters(site.database->inspect(), filter, 1)->empty()) {
+            return;
+        }
+    }
+    in_transaction(*site.database, [&](Transaction& transaction) -> Result<void> {
+        INSTEP_TRY(retry_dead_letters(transaction, filter, {"course", "mended"}));
+        return {};
+    });
+}
+
 void Course::in_transaction(SimDatabase& database,
                             const std::function<Result<void>(Transaction&)>& work) {
     const auto run = [&]() -> Result<void> {
@@ -135,6 +151,11 @@ bool Course::converge(std::string_view phase) {
             return false;
         }
         environment_.scheduler.rest(kLook);
+        for (const auto& site : environment_.sites) {
+            if (site->effects) {
+                retry_dead_letters_of(*site);
+            }
+        }
         lag = describe_lag();
     }
     environment_.scheduler.trace("converged", phase, "");

@@ -4,6 +4,7 @@
 #include "instep/replica/replica.hpp"
 #include "instep/telemetry/logger.hpp"
 #include "tests/simulation/chaos.hpp"
+#include "tests/simulation/effects_watch.hpp"
 #include "tests/simulation/log_history.hpp"
 #include "tests/simulation/observed_broker.hpp"
 #include "tests/simulation/planted_bugs.hpp"
@@ -29,8 +30,16 @@ struct ReplicaSite {
     /// Null if no effects are counted here.
     std::unique_ptr<EffectsWatch> effects;
 
-    /// How often the handler that counts effects will still fail, by event.
-    std::map<std::string, std::uint32_t, std::less<>> failures_left;
+    /// What the handler that counts effects still has in store for an event, by its id.
+    struct Fate {
+        std::uint32_t failures_left = 0;
+        bool is_hopeless = false;
+        bool is_unwanted = false;
+    };
+    std::map<std::string, Fate, std::less<>> fates;
+
+    /// What that handler needs is down so long.
+    std::chrono::microseconds down_until{0};
 };
 
 struct Environment {
@@ -57,6 +66,7 @@ struct Environment {
     std::uint32_t transactions_left = 0;
     std::uint32_t transactions_open = 0;
     std::uint64_t values_written = 0;
+    std::uint64_t edits = 0;
     double poison = 0;
 
     /// The operator acts, and processes are stopped and started in order.

@@ -1,8 +1,14 @@
+#include "instep/consumer/dead_letters.hpp"
 #include "instep/consumer/handler.hpp"
 #include "instep/log/log.hpp"
 #include "instep/replica/replica.hpp"
 #include "instep/replica/verification.hpp"
 #include "tests/simulation/processes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
 
 namespace instep::simulation {
 
@@ -26,6 +32,9 @@ public:
         }
         ReplicaSite& site =
             *environment_.sites[environment_.random.below(environment_.sites.size())];
+        if (site.effects && environment_.random.below(2) == 0) {
+            return decide(site);
+        }
         switch (environment_.random.below(10)) {
             case 0:
             case 1:
@@ -64,7 +73,7 @@ private:
     }
 
     template <class Run>
-    static Result<std::uint64_t> in_transaction(SimDatabase& database, Run run) {
+    static Result<std::uint64_t> in_transaction(Database& database, Run run) {
         INSTEP_TRY_ASSIGN(auto connection, database.connect({}));
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(*connection, TransactionMode::kWrite));
@@ -78,6 +87,53 @@ private:
             return without_value(
                 request_verification(transaction, site.definition, purpose, environment_.random));
         });
+    }
+
+    /// About one of the events that were set aside, as a person would whose list may be old.
+    Result<std::uint64_t> decide(ReplicaSite& site) {
+        INSTEP_TRY_ASSIGN(const auto ports, ProcessPorts::open(environment_, Role::kOperator,
+                                                               *site.database, nullptr));
+        INSTEP_TRY_ASSIGN(auto connection, ports->database().connect());
+        INSTEP_TRY_ASSIGN(const std::vector<ParkedKey> keys,
+                          list_parked_keys(*connection, site.effects->subscription(), 100));
+        if (keys.empty()) {
+            return 0;
+        }
+        const ParkedKey& chosen = keys[environment_.random.below(keys.size())];
+        return in_transaction(ports->database(), [&](Transaction& transaction) {
+            return decide(transaction, chosen);
+        });
+    }
+
+    Result<void> decide(Transaction& transaction, const ParkedKey& chosen) {
+        const DeadLetterFilter filter{.subscription = chosen.subscription,
+                                      .key = chosen.key,
+                                      .with_retried = environment_.random.below(2) == 0};
+        const Operator by{"operator", "simulated"};
+        switch (environment_.random.below(4)) {
+            case 0:
+                return without_value(discard_dead_letters(transaction, filter,
+                                                          environment_.random.below(4) == 0
+                                                              ? DiscardScope::kAllEvents
+                                                              : DiscardScope::kOldestEvent,
+                                                          by));
+            case 1:
+                return edit(transaction, chosen);
+            default:
+                return without_value(retry_dead_letters(transaction, filter, by));
+        }
+    }
+
+    Result<void> edit(Transaction& transaction, const ParkedKey& chosen) {
+        INSTEP_TRY_ASSIGN(
+            const auto waiting,
+            list_waiting_events(transaction.connection(), chosen.subscription, chosen.key, 1));
+        if (waiting.empty() || waiting.front().is_discarded) {
+            return {};
+        }
+        const std::string mark = fmt::format("{}{}", kEditMark, ++environment_.edits);
+        return edit_dead_letter(transaction, waiting.front().number,
+                                fmt::format(R"({{"id":"{}"}})", mark), {"operator", mark});
     }
 
     /// What no broker redelivers any more, as an operator would judge: by time.

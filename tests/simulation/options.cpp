@@ -53,7 +53,25 @@ Faults draw_faults(Draw& draw) {
     faults.cut_off = draw.fault(0.06);
     faults.unroutable = draw.fault(0.1);
     faults.handler_failure = draw.fault(0.1);
+    faults.target_down = draw.fault(0.05);
     return faults;
+}
+
+Handling draw_handling(Draw& draw) {
+    Handling handling;
+    handling.attempts_max = draw.chance(0.4) ? 0 : draw.between(1, 4);
+    if (draw.chance(0.4)) {
+        handling.on_failure = draw.chance(0.6) ? OnFailure::kSkip : OnFailure::kStopFlow;
+    }
+    if (draw.chance(0.5)) {
+        handling.circuit = {.failures_to_open = draw.between(1, 3),
+                            .open_for = draw.millis(50, 2000),
+                            .probes_max = 1};
+    }
+    handling.parked_keys_max = draw.chance(0.8) ? handling.parked_keys_max : draw.between(1, 3);
+    handling.hopeless = draw.fault(0.15);
+    handling.unwanted = draw.fault(0.15);
+    return handling;
 }
 
 /// What a kind of broker has no choice about.
@@ -113,6 +131,7 @@ Options draw_options(Random& random, std::optional<BrokerKind> broker) {
     options.step_max = std::chrono::microseconds{draw.between(500, 10'000)};
     options.operations_every = draw.millis(300, 4000);
     options.faults = draw_faults(draw);
+    options.handling = draw_handling(draw);
     fit_to_broker(options);
     return options;
 }
@@ -137,17 +156,25 @@ std::string to_string(const Options& options) {
         to_string(options.broker), options.real_broker ? "" : " (simulated)",
         options.fences_publishers, options.remembers_last_version, options.visibility_delay.count(),
         options.faulty_for.count(), options.step_max.count(), options.operations_every.count());
+    const Handling& handling = options.handling;
+    text += fmt::format(
+        "attempts_max={} on_failure={} circuit={} open_for={}ms parked_keys_max={} "
+        "hopeless={:.4f} unwanted={:.4f} ",
+        handling.attempts_max, to_string(handling.on_failure),
+        handling.circuit ? handling.circuit->failures_to_open : 0,
+        handling.circuit ? handling.circuit->open_for.count() : 0, handling.parked_keys_max,
+        handling.hopeless, handling.unwanted);
     return text + fmt::format(
                       "crash={:.4f} pause={:.4f} busy={:.4f} unavailable={:.4f} "
                       "commit_unknown={:.4f} broker_unavailable={:.4f} refused={:.4f} "
                       "confirm_lost={:.4f} acknowledge_lost={:.4f} redelivered={:.4f} fewer={:.4f} "
                       "stale_delivery={} cut_off={:.4f} unroutable={:.4f} "
-                      "handler_failure={:.4f}",
+                      "handler_failure={:.4f} target_down={:.4f}",
                       faults.crash, faults.pause, faults.busy, faults.unavailable,
                       faults.commit_unknown, faults.broker_unavailable, faults.refused,
                       faults.confirm_lost, faults.acknowledge_lost, faults.redelivered,
                       faults.fewer, faults.stale_delivery, faults.cut_off, faults.unroutable,
-                      faults.handler_failure);
+                      faults.handler_failure, faults.target_down);
 }
 
 }  // namespace instep::simulation

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "instep/base/random.hpp"
+#include "instep/consumer/consumer_options.hpp"
 #include "tests/simulation/broker_kind.hpp"
 
 #include <chrono>
@@ -52,6 +53,23 @@ struct Faults {
 
     // Handlers of the consumer that counts effects.
     double handler_failure = 0;
+
+    /// What the handler needs goes down for a while, for all events.
+    double target_down = 0;
+};
+
+/// How the consumer that counts effects deals with what its handler says.
+struct Handling {
+    std::uint32_t attempts_max = 0;
+    OnFailure on_failure = OnFailure::kBlockKey;
+    std::optional<CircuitBreakerOptions> circuit{};
+    std::uint64_t parked_keys_max = 100'000;
+
+    /// Of the events: refused until they are edited or the faults are over.
+    double hopeless = 0;
+
+    /// Of the events: the handler decides against them.
+    double unwanted = 0;
 };
 
 struct Options {
@@ -98,6 +116,7 @@ struct Options {
     /// Backfills, verifications, repairs, trims and broker restarts, one every so often.
     std::chrono::milliseconds operations_every{2000};
     Faults faults;
+    Handling handling;
 };
 
 /// `broker` takes the place of the kind that would be drawn; everything else is the same.

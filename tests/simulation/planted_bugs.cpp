@@ -364,6 +364,7 @@ std::span<const PlantedBug> planted_bugs() {
         std::vector<PlantedBug> all = relay_bugs();
         std::ranges::move(replica_bugs(), std::back_inserter(all));
         std::ranges::move(consumer_bugs(), std::back_inserter(all));
+        std::ranges::move(handler_bugs(), std::back_inserter(all));
         std::ranges::move(broker_bugs(), std::back_inserter(all));
         return all;
     }();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "instep/broker/broker.hpp"
+#include "instep/consumer/consumer_options.hpp"
 #include "instep/consumer/handler.hpp"
 #include "instep/db/database.hpp"
 #include "instep/log/reader.hpp"
@@ -62,6 +63,9 @@ struct PlantedBug {
     std::function<std::unique_ptr<ChunkSource>(ChunkSource&)> chunks{};
     std::function<std::unique_ptr<Handler>(Handler&)> handler{};
 
+    /// How a consumer is made; those who watch it believe in the real options.
+    std::function<void(ConsumerOptions&)> consumer{};
+
     /// What writers do before they commit.
     std::function<void(Transaction&, Publisher&)> before_commit{};
 
@@ -77,6 +81,9 @@ std::span<const PlantedBug> planted_bugs();
 
 /// Those of the brokers alone.
 std::vector<PlantedBug> broker_bugs();
+
+/// Those of failing handlers and parked keys.
+std::vector<PlantedBug> handler_bugs();
 
 /// nullptr if there is none of this name.
 const PlantedBug* find_planted_bug(std::string_view name);

@@ -1,8 +1,7 @@
-#include "tests/simulation/processes.hpp"
-
 #include "instep/consumer/consumer.hpp"
 #include "instep/relay/relay.hpp"
 #include "instep/replica/scan.hpp"
+#include "tests/simulation/consumer_process.hpp"
 
 #include <fmt/format.h>
 
@@ -64,48 +63,6 @@ private:
     std::vector<std::unique_ptr<Relay>> relays_;
 };
 
-/// A consumer of one subscription.
-class ConsumerProcess : public Process {
-protected:
-    ConsumerProcess(Environment& environment, Role role) : environment_(environment), role_(role) {}
-
-    Result<void> open(SimDatabase& database, SubscriptionWatch& watch, std::string_view topic,
-                      std::unique_ptr<Handler> handler) {
-        INSTEP_TRY_ASSIGN(ports_, ProcessPorts::open(environment_, role_, database, &watch));
-        handlers_.push_back(std::move(handler));
-        const PlantedBug* bug = environment_.bug;
-        if (bug != nullptr && bug->role == role_ && bug->handler) {
-            handlers_.push_back(bug->handler(*handlers_.back()));
-        }
-        const Options& options = environment_.options;
-        INSTEP_TRY_ASSIGN(
-            consumer_,
-            Consumer::create(
-                ports_->database(), ports_->broker(), *handlers_.back(), environment_.random,
-                environment_.logger,
-                ConsumerOptions{.subscription = watch.subscription(),
-                                .topic = std::string(topic),
-                                .member = std::string(environment_.scheduler.current_name()),
-                                .batch_events_max = options.consumer_batch_max,
-                                .lanes = options.lanes,
-                                .parked_backoff = {.initial = options.parked_delay,
-                                                   .max = options.parked_delay * 8},
-                                .member_timeout = options.member_timeout}));
-        return {};
-    }
-
-    Result<std::uint64_t> consume() { return consumer_->run_once(); }
-    [[nodiscard]] Environment& environment() const { return environment_; }
-    [[nodiscard]] ProcessPorts& ports() const { return *ports_; }
-
-private:
-    Environment& environment_;
-    Role role_;
-    std::unique_ptr<ProcessPorts> ports_;
-    std::vector<std::unique_ptr<Handler>> handlers_;
-    std::unique_ptr<Consumer> consumer_;
-};
-
 class RequestsProcess final : public ConsumerProcess {
 public:
     explicit RequestsProcess(Environment& environment)
@@ -123,53 +80,6 @@ public:
     }
 
     Result<std::uint64_t> work() override { return consume(); }
-};
-
-class EffectsProcess final : public ConsumerProcess {
-public:
-    EffectsProcess(Environment& environment, ReplicaSite& site)
-        : ConsumerProcess(environment, Role::kEffects), site_(site) {}
-
-    Result<void> start() override {
-        return open(*site_.database, *site_.effects, kTopic,
-                    std::make_unique<InboxHandler>(
-                        site_.effects->subscription(),
-                        [this](Transaction& transaction, const Event& event) {
-                            return take_effect(transaction, event);
-                        },
-                        environment().logger));
-    }
-
-    Result<std::uint64_t> work() override { return consume(); }
-
-private:
-    Verdict take_effect(Transaction& transaction, const Event& event) {
-        if (event.operation == Operation::kChunk || event.operation == Operation::kDigest) {
-            return Verdict::done();
-        }
-        if (must_fail(event)) {
-            return Verdict::retry("simulated: the handler fails");
-        }
-        const auto added = transaction.execute(
-            "INSERT INTO effects (key, seq) VALUES ($1, $2)",
-            {std::string_view(event.key), static_cast<std::int64_t>(event.version.batch)});
-        return added ? Verdict::done() : Verdict::retry(added.error().message);
-    }
-
-    /// A consumer tries an event several times before it sets it aside, and again later.
-    bool must_fail(const Event& event) {
-        auto [failures, first] = site_.failures_left.try_emplace(event.id, 0);
-        if (first && environment().chaos.strikes(&Faults::handler_failure)) {
-            failures->second = 1 + static_cast<std::uint32_t>(environment().random.below(8));
-        }
-        if (failures->second == 0 || !environment().operating) {
-            return false;
-        }
-        --failures->second;
-        return true;
-    }
-
-    ReplicaSite& site_;
 };
 
 class ReplicaProcess final : public ConsumerProcess {
@@ -222,10 +132,6 @@ std::unique_ptr<Process> make_request_consumer(Environment& environment) {
 
 std::unique_ptr<Process> make_replica(Environment& environment, ReplicaSite& site) {
     return std::make_unique<ReplicaProcess>(environment, site);
-}
-
-std::unique_ptr<Process> make_effects_consumer(Environment& environment, ReplicaSite& site) {
-    return std::make_unique<EffectsProcess>(environment, site);
 }
 
 }  // namespace instep::simulation

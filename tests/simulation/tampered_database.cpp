@@ -82,7 +82,12 @@ public:
         if (meant(SqlEdit::Kind::kSkip, sql, rows.values)) {
             return std::vector<std::int64_t>(rows.values.size() / rows.columns, 1);
         }
-        return inner_->execute_many(edit(sql, rows.values), rows);
+        auto changed = inner_->execute_many(edit(sql, rows.values), rows);
+        if (changed && meant(SqlEdit::Kind::kCommitAfter, sql, rows.values)) {
+            INSTEP_TRY(inner_->commit());
+            INSTEP_TRY(inner_->begin(TransactionMode::kWrite));
+        }
+        return changed;
     }
 
     Result<void> execute_script(std::string_view sql) override {

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace instep::simulation {
 
 namespace {
@@ -205,40 +203,6 @@ bool ReplicaWatch::is_done(const Event& event) {
     const auto known = known_.find(event.key);
     return meddled_ || early_.contains(event.id) ||
            (known != known_.end() && known->second.version >= event.version);
-}
-
-void EffectsWatch::look() {
-    if (!database().touched("effects")) {
-        return;
-    }
-    auto rows =
-        database().inspect().query("SELECT n, key, seq FROM effects WHERE n > $1 ORDER BY n",
-                                   std::initializer_list<ValueView>{last_});
-    while (*(*rows)->next()) {
-        last_ = (*rows)->integer(0);
-        const std::string key((*rows)->text(1));
-        const auto seq = static_cast<std::uint64_t>((*rows)->integer(2));
-        const LogHistory::Entry* expected = source_.next(key, newest_[key]);
-        if (expected == nullptr || expected->seq != seq) {
-            findings().report(fmt::format(
-                "event {} of key {} took effect in {} {}, where the newest effect is that of {}",
-                seq, key, subscription(), seq <= newest_[key] ? "again or late" : "too early",
-                newest_[key]));
-        }
-        newest_[key] = seq;
-    }
-}
-
-bool EffectsWatch::is_complete() const {
-    return std::ranges::all_of(source_.keys(), [this](const auto& key) {
-        const auto newest = newest_.find(key.first);
-        return newest != newest_.end() && newest->second == key.second.back();
-    });
-}
-
-bool EffectsWatch::is_done(const Event& event) {
-    const bool row = event.operation == Operation::kUpsert || event.operation == Operation::kDelete;
-    return !row || newest_[event.key] >= event.version.batch;
 }
 
 bool RequestsWatch::is_done(const Event& event) {

@@ -105,26 +105,6 @@ private:
     bool meddled_ = false;
 };
 
-/// A handler whose effects add up: each event takes effect once, each key's in order.
-class EffectsWatch final : public SubscriptionWatch {
-public:
-    EffectsWatch(SimDatabase& database, std::string subscription, LogHistory& source,
-                 Findings& findings)
-        : SubscriptionWatch(database, std::move(subscription), findings), source_(source) {}
-
-    /// True if every committed event of the source has taken effect.
-    [[nodiscard]] bool is_complete() const;
-
-protected:
-    void look() override;
-    bool is_done(const Event& event) override;
-
-private:
-    LogHistory& source_;
-    std::int64_t last_ = 0;
-    std::map<std::string, std::uint64_t, std::less<>> newest_;
-};
-
 /// The owner's subscription to scan requests.
 class RequestsWatch final : public SubscriptionWatch {
 public:

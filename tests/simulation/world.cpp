@@ -51,7 +51,7 @@ Result<void> make_holder(Database& database, std::string_view further) {
     INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
     return connection->execute_script(
         fmt::format("CREATE TABLE effects (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, "
-                    "seq INTEGER); {}",
+                    "seq INTEGER, edit TEXT, wanted INTEGER); {}",
                     further));
 }
 
@@ -202,7 +202,8 @@ private:
             *environment_.source_log, findings_);
         if (first && environment_.options.counts_effects) {
             site->effects = std::make_unique<EffectsWatch>(*site->database, "data-owner.effects",
-                                                           *environment_.source_log, findings_);
+                                                           *environment_.source_log,
+                                                           environment_.options, findings_);
         }
         site->database->on_commit([this, made = site.get()] {
             made->requests->after_commit();

@@ -1,0 +1,97 @@
+#include "tests/simulation/planted_bugs.hpp"
+
+namespace instep::simulation {
+
+namespace {
+
+using Kind = SqlEdit::Kind;
+
+PlantedBug bug_of(std::string_view name, std::string_view meaning, SqlEdit edit) {
+    return {.name = name, .meaning = meaning, .role = Role::kEffects, .edits = {edit}};
+}
+
+PlantedBug bug_of(std::string_view name, std::string_view meaning,
+                  std::function<void(ConsumerOptions&)> consumer) {
+    return {
+        .name = name, .meaning = meaning, .role = Role::kEffects, .consumer = std::move(consumer)};
+}
+
+/// Blames the event for what is the target's fault.
+class BlamingHandler final : public Handler {
+public:
+    explicit BlamingHandler(Handler& inner) : inner_(inner) {}
+
+    Result<ApplyCounts> apply(Transaction& transaction,
+                              std::span<const Event* const> events) override {
+        auto applied = inner_.apply(transaction, events);
+        if (!applied && applied.error().code == ErrorCode::kUnavailable) {
+            return fail(ErrorCode::kRejected, applied.error().message);
+        }
+        return applied;
+    }
+
+private:
+    Handler& inner_;
+};
+
+}  // namespace
+
+std::vector<PlantedBug> handler_bugs() {
+    std::vector<PlantedBug> bugs{
+        bug_of("redrive_newest_first", "of what waits for a key, the newest is tried first",
+               {.where = "SELECT number, envelope, discarded_us",
+                .part = "ORDER BY number",
+                .replacement = "ORDER BY number DESC"}),
+        bug_of("key_freed_too_early", "a key is free although events wait for it",
+               {.where = "DELETE FROM instep_parked_key",
+                .part = "AND NOT EXISTS",
+                .replacement = "OR EXISTS"}),
+        bug_of("attempts_forgotten", "a failure counts as the first",
+               {.where = "INSERT INTO instep_parked_key",
+                .part = "attempts = excluded.attempts",
+                .replacement = "attempts = 1"}),
+        bug_of("dead_letter_tried", "a dead letter is tried again without anybody's word",
+               {.where = "FROM instep_parked_key k",
+                .part = "AND k.dead_us IS NULL",
+                .replacement = ""}),
+        bug_of("skipped_event_lost", "what is skipped is not kept",
+               {.where = "SET skipped_us = $3",
+                .part = "UPDATE instep_parked_event SET skipped_us = $3, attempts = $4, "
+                        "error_code = $5, error_message = $6 WHERE ",
+                .replacement = "DELETE FROM instep_parked_event WHERE $3 || $4 || $5 || $6 <> '' "
+                               "AND "}),
+        bug_of("discards_not_counted", "what is given up is not counted",
+               {.where = "INSERT INTO instep_progress",
+                .part = "+ excluded.discarded",
+                .replacement = ""}),
+        bug_of("circuit_stays_closed", "a target that is down is called on and on",
+               [](ConsumerOptions& options) { options.circuit.reset(); }),
+        bug_of("stop_flow_goes_on", "other keys go on where all should stop",
+               [](ConsumerOptions& options) {
+                   if (options.on_failure == OnFailure::kStopFlow) {
+                       options.on_failure = OnFailure::kBlockKey;
+                   }
+               }),
+        bug_of("skips_unasked", "an event that fails too often is left out, its key goes on",
+               [](ConsumerOptions& options) { options.on_failure = OnFailure::kSkip; }),
+    };
+    bugs.push_back({.name = "target_down_parks",
+                    .meaning = "keys are parked for a target that is down",
+                    .role = Role::kEffects,
+                    .handler = [](Handler& inner) -> std::unique_ptr<Handler> {
+                        return std::make_unique<BlamingHandler>(inner);
+                    }});
+    bugs.push_back({.name = "edit_lost",
+                    .meaning = "an edited event is tried as it was",
+                    .role = Role::kOperator,
+                    .edits = {{.where = "SET envelope = $2",
+                               .part = "SET envelope = $2",
+                               .replacement = "SET envelope = coalesce(envelope, $2)"}}});
+    bugs.push_back({.name = "discard_is_forgotten",
+                    .meaning = "a discarded event takes effect when it is delivered again",
+                    .role = Role::kOperator,
+                    .edits = {{.kind = Kind::kSkip, .where = "INSERT INTO instep_inbox"}}});
+    return bugs;
+}
+
+}  // namespace instep::simulation
