@@ -53,12 +53,13 @@ std::string remember_sql(std::string_view source) {
 }
 
 /// Where each event stands, by source and id; fewer than there are events if one is repeated.
-using Places = std::map<std::pair<std::string_view, std::string_view>, std::size_t>;
+using EventName = std::pair<std::string_view, std::string_view>;
+using Places = std::map<EventName, std::size_t>;
 
 Places places_of(std::span<const Event* const> events) {
     Places places;
     for (std::size_t i = 0; i < events.size(); ++i) {
-        places.emplace(std::pair(std::string_view(events[i]->source), events[i]->id), i);
+        places.emplace(EventName(events[i]->source, events[i]->id), i);
     }
     return places;
 }
