@@ -115,12 +115,12 @@ private:
             return 0;
         }
         std::uint64_t taken_in = 0;
-        if (passage != Passage::kParkedOnly && pending_.empty() && !transactions_.has_far()) {
+        if (takes_new(passage) && pending_.empty() && !transactions_.has_far()) {
             INSTEP_TRY(take_up_replays());
             INSTEP_TRY_ASSIGN(taken_in, receive());
         }
         INSTEP_TRY_ASSIGN(const auto due, retries_.due());
-        if (transactions_.has_far() && passage != Passage::kParkedOnly) {
+        if (transactions_.has_far() && takes_new(passage)) {
             INSTEP_TRY_ASSIGN(const std::uint64_t retried, retries_.run(due, kEventsATryMax));
             INSTEP_TRY_ASSIGN(const std::uint64_t applied, transactions_.apply_far());
             return applied + retried;
@@ -130,7 +130,7 @@ private:
             return taken_in;
         }
         INSTEP_TRY_ASSIGN(const bool may, gate_.take(plan.keys.size() + plan.pending.size()));
-        if (!may || (passage == Passage::kProbe && !gate_.try_probe())) {
+        if (!may || (is_probe(passage) && !gate_.try_probe())) {
             return 0;
         }
         INSTEP_TRY_ASSIGN(const std::uint64_t dealt_with,
@@ -152,14 +152,14 @@ private:
     /// All of it; but one event for a probe, and few where all are counted or noted.
     [[nodiscard]] Plan choose(Passage passage, std::span<const DueKey> due) const {
         Plan plan{.keys = due};
-        if (passage != Passage::kParkedOnly) {
+        if (takes_new(passage)) {
             plan.pending = pending_;
         }
-        if (passage == Passage::kProbe || work_.caution.is_alone()) {
+        if (is_probe(passage) || work_.caution.is_alone()) {
             plan.pending = plan.pending.first(std::min<std::size_t>(plan.pending.size(), 1));
         }
-        if (passage == Passage::kProbe || work_.options.rate_limit > 0) {
-            const bool waits = passage == Passage::kProbe && !plan.pending.empty();
+        if (is_probe(passage) || work_.options.rate_limit > 0) {
+            const bool waits = is_probe(passage) && !plan.pending.empty();
             plan.keys = due.first(std::min<std::size_t>(due.size(), waits ? 0 : 1));
             plan.events_of_key_max = 1;
         }
@@ -167,7 +167,9 @@ private:
     }
 
     Result<void> know_parking() {
-        if (gate_.take_revised() || !parking_known_) {
+        // A reading that fails has forgotten what was known.
+        parking_known_ = !gate_.take_revised() && parking_known_;
+        if (!parking_known_) {
             INSTEP_TRY(work_.load_parking());
             parking_known_ = true;
         }

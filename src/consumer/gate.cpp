@@ -77,13 +77,23 @@ Result<Passage> Gate::look() {
         case HaltKind::kPaused:
             return Passage::kNothing;
         case HaltKind::kCircuitOpen:
-            return circuit_->retry_in() > std::chrono::microseconds{0} ? Passage::kNothing
-                                                                       : Passage::kProbe;
+            return circuit_->retry_in() > std::chrono::microseconds{0}
+                       ? Result<Passage>(Passage::kNothing)
+                       : find_probe();
         case HaltKind::kFailedEvent:
         case HaltKind::kParkedLimit:
             return Passage::kParkedOnly;
     }
     return Passage::kEverything;
+}
+
+/// The circuit hides an event at which all stops, which a probe may not pass.
+Result<Passage> Gate::find_probe() {
+    if (!work_.policies.stops_at_any()) {
+        return Passage::kProbe;
+    }
+    INSTEP_TRY_ASSIGN(const auto failed, find_failed_event());
+    return failed ? Passage::kParkedProbe : Passage::kProbe;
 }
 
 void Gate::note() const {

@@ -32,10 +32,19 @@ private:
 /// What may be tried now.
 enum class Passage : std::uint8_t {
     kNothing,
-    kParkedOnly,  ///< Parked keys, and no new events.
-    kProbe,       ///< One event, to find out whether the target is back.
+    kParkedOnly,   ///< Parked keys, and no new events.
+    kProbe,        ///< One event, to find out whether the target is back.
+    kParkedProbe,  ///< The same, of a parked key.
     kEverything,
 };
+
+constexpr bool takes_new(Passage passage) {
+    return passage == Passage::kProbe || passage == Passage::kEverything;
+}
+
+constexpr bool is_probe(Passage passage) {
+    return passage == Passage::kProbe || passage == Passage::kParkedProbe;
+}
 
 /// For one thread at a time. Borrows the workplace.
 class Gate {
@@ -78,6 +87,7 @@ private:
     Result<void> read_control();
     Result<std::optional<Halt>> find_halt();
     Result<std::optional<Halt>> find_failed_event();
+    Result<Passage> find_probe();
     Result<void> tell();
     void show_circuit();
     Result<void> write(const std::optional<Halt>& halt);
