@@ -165,8 +165,8 @@ private:
                 said.find("Assertion") != std::string::npos) {
                 ++result_.faults["ended by librdkafka"];
             } else if (!options_.forgetful) {
-                result_.problem =
-                    fmt::format("{} ended by itself: {}", worker.options.member, said);
+                result_.problem +=
+                    fmt::format("{} ended by itself: {}\n", worker.options.member, said);
             }
             start(worker);
         }
@@ -249,6 +249,7 @@ private:
         for (const auto& [key, length] : lists) {
             result_.events += static_cast<std::uint64_t>(length);
         }
+        std::string late;
         for (Ledger& ledger : ledgers_) {
             const bool complete = test::eventually([&] {
                 start_those_that_ended();
@@ -256,9 +257,12 @@ private:
                        result_.events;
             });
             if (!complete) {
-                result_.problem += ledger.name + " did not catch up: " + complaints();
+                late += ledger.name + " did not catch up. ";
             }
             compare(lists, *ledger.connection, result_);
+        }
+        if (!late.empty()) {
+            result_.problem += late + complaints();
         }
     }
 
