@@ -152,15 +152,4 @@ Delivery read_message(const Cursor& row, std::uint32_t partition) {
     return delivery;
 }
 
-std::size_t event_bytes(const Event& event) {
-    std::size_t bytes = event.id.size() + event.source.size() + event.type.size() +
-                        event.key.size() + event.stream.size() + event.content_type.size() +
-                        event.schema.size() + event.correlation_id.size() +
-                        event.causation_id.size() + event.trace_parent.size() + event.data.size();
-    for (const auto& [name, value] : event.extensions) {
-        bytes += name.size() + value.size();
-    }
-    return bytes;
-}
-
 }  // namespace instep::embedded_broker

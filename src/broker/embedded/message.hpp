@@ -51,7 +51,4 @@ private:
 /// The current row of kSelectMessages. A row that is no event becomes a malformed delivery.
 Delivery read_message(const Cursor& row, std::uint32_t partition);
 
-/// Bytes of the event's texts and data.
-std::size_t event_bytes(const Event& event);
-
 }  // namespace instep::embedded_broker

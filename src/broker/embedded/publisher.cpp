@@ -2,6 +2,7 @@
 
 #include "instep/broker/checks.hpp"
 #include "instep/broker/embedded/broker.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "message.hpp"
 
 #include <fmt/format.h>
@@ -34,21 +35,6 @@ Result<Reserved> reserve(Transaction& transaction, const PublishBatch& batch) {
     const auto next = static_cast<Position>(row->integer(1));
     return Reserved{.slot = row->integer(0),
                     .first_row_id = row_id(row->integer(0), next - batch.events.size())};
-}
-
-/// The last event of each source; nearly always there is one source.
-std::vector<const Event*> last_of_each_source(std::span<const Event> events) {
-    std::vector<const Event*> last;
-    for (const Event& event : events) {
-        const auto same =
-            std::ranges::find(last, event.source, [](const Event* seen) { return seen->source; });
-        if (same == last.end()) {
-            last.push_back(&event);
-        } else {
-            *same = &event;
-        }
-    }
-    return last;
 }
 
 Result<void> record_publisher(Transaction& transaction, std::int64_t slot, std::uint64_t epoch,

@@ -1,6 +1,7 @@
 #include "subscriber.hpp"
 
 #include "instep/broker/checks.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "message.hpp"
 
 #include <fmt/format.h>

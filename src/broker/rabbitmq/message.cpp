@@ -213,17 +213,6 @@ std::string_view routing_key_of(const Event& event) {
     return key;
 }
 
-std::size_t event_bytes(const Event& event) {
-    std::size_t bytes = event.id.size() + event.source.size() + event.type.size() +
-                        event.key.size() + event.stream.size() + event.content_type.size() +
-                        event.schema.size() + event.correlation_id.size() +
-                        event.causation_id.size() + event.trace_parent.size() + event.data.size();
-    for (const auto& [name, value] : event.extensions) {
-        bytes += name.size() + value.size();
-    }
-    return bytes;
-}
-
 Delivery read_message(const amqp_basic_properties_t& properties, std::string body,
                       std::uint32_t partition, Position position) {
     Delivery delivery{.partition = partition, .position = position, .event = {}, .malformed = {}};

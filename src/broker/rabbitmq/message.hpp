@@ -40,9 +40,6 @@ private:
 /// The event's type, cut to what a routing key may be.
 std::string_view routing_key_of(const Event& event);
 
-/// Bytes that the event takes in memory, about.
-std::size_t event_bytes(const Event& event);
-
 /// A message as an event. One that is none becomes a malformed delivery.
 Delivery read_message(const amqp_basic_properties_t& properties, std::string body,
                       std::uint32_t partition, Position position);

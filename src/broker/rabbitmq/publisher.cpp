@@ -1,6 +1,7 @@
 #include "publisher.hpp"
 
 #include "instep/broker/checks.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "topology.hpp"
 #include "window.hpp"
 

@@ -1,6 +1,7 @@
 #include "subscriber.hpp"
 
 #include "catalogue.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "topology.hpp"
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
 // The thread of a subscriber.
+#include "instep/broker/event_batch.hpp"
 #include "subscriber.hpp"
 #include "topology.hpp"
 

@@ -7,6 +7,7 @@
 
 #include "instep/base/error.hpp"
 #include "instep/broker/broker.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "message.hpp"
 
 #include <algorithm>

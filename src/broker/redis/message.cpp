@@ -52,17 +52,6 @@ std::size_t append_fields(const Event& event, AttributeViews& views, CommandWrit
     return 2 * fields;
 }
 
-std::size_t event_bytes(const Event& event) {
-    std::size_t bytes = event.id.size() + event.source.size() + event.type.size() +
-                        event.key.size() + event.stream.size() + event.content_type.size() +
-                        event.schema.size() + event.correlation_id.size() +
-                        event.causation_id.size() + event.trace_parent.size() + event.data.size();
-    for (const auto& [name, value] : event.extensions) {
-        bytes += name.size() + value.size();
-    }
-    return bytes;
-}
-
 void EntryReader::begin() {
     count_ = 0;
     content_type_.clear();

@@ -23,9 +23,6 @@ namespace instep::redis {
 /// room that is used again.
 std::size_t append_fields(const Event& event, AttributeViews& views, CommandWriter& writer);
 
-/// Bytes of the event's texts and data.
-std::size_t event_bytes(const Event& event);
-
 /// Collects the fields of an entry, one entry after another.
 class EntryReader {
 public:

@@ -1,6 +1,7 @@
 #include "publisher.hpp"
 
 #include "instep/broker/checks.hpp"
+#include "instep/broker/event_batch.hpp"
 #include "instep/broker/redis/broker.hpp"
 #include "message.hpp"
 #include "names.hpp"
@@ -58,21 +59,6 @@ Result<LastPublished> parse_record(std::string_view record) {
     }
     return fail(ErrorCode::kCorrupt,
                 fmt::format("the record of the last publisher is \"{}\"", record));
-}
-
-/// The last event of each source; nearly always there is one source.
-std::vector<const Event*> last_of_each_source(std::span<const Event> events) {
-    std::vector<const Event*> last;
-    for (const Event& event : events) {
-        const auto same =
-            std::ranges::find(last, event.source, [](const Event* seen) { return seen->source; });
-        if (same == last.end()) {
-            last.push_back(&event);
-        } else {
-            *same = &event;
-        }
-    }
-    return last;
 }
 
 }  // namespace

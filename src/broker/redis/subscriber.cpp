@@ -1,5 +1,7 @@
 #include "subscriber.hpp"
 
+#include "instep/broker/event_batch.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
