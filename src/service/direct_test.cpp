@@ -50,12 +50,6 @@ protected:
         ASSERT_TRUE(transaction.commit());
         settle();
     }
-
-    void expect_in_step() {
-        settle();
-        EXPECT_EQ(replica("billing"), source());
-        EXPECT_EQ(replica("crm"), source());
-    }
 };
 
 TEST_F(DirectServiceTest, KeepsReplicasInStepWithoutABroker) {
@@ -117,17 +111,7 @@ TEST_F(DirectServiceTest, AReplayEndsWithTheLastEventThatTheLogHas) {
 }
 
 TEST_F(DirectServiceTest, GoesOnAfterARestartInTheMiddle) {
-    insert_users(1, 3000);
-    start_all();
-    for (int round = 0; round < 12; ++round) {
-        insert_users(3001 + round * 10, 3010 + round * 10);
-        run_sql("iam", fmt::format("DELETE FROM users WHERE id = {}", round * 100 + 1));
-        step();
-        if (round % 2 == 1) {
-            stop_all();
-            start_all();
-        }
-    }
+    write_among_restarts();
     expect_in_step();
     EXPECT_THAT(source(), SizeIs(3108));
 }

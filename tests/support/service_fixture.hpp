@@ -142,6 +142,28 @@ protected:
                             first, last));
     }
 
+    /// Fills, changes and restarts all three; leaves 3108 users.
+    void write_among_restarts() {
+        insert_users(1, 3000);
+        start_all();
+        for (int round = 0; round < 12; ++round) {
+            insert_users(3001 + round * 10, 3010 + round * 10);
+            run_sql("iam", fmt::format("DELETE FROM users WHERE id = {}", round * 100 + 1));
+            step();
+            if (round % 2 == 1) {
+                stop_all();
+                start_all();
+            }
+        }
+    }
+
+    /// Of "billing" and "crm" with "iam".
+    void expect_in_step() {
+        settle();
+        EXPECT_EQ(replica("billing"), source());
+        EXPECT_EQ(replica("crm"), source());
+    }
+
     FlowStatus flow(const Service& service, const std::string& name) {
         for (FlowStatus& status : service.flows()) {
             if (status.name == name) {
