@@ -423,6 +423,26 @@ TEST_P(CircuitTest, CountsNoAttemptsOfParkedKeysEither) {
     EXPECT_THAT(effects(), ElementsAre("b1"));
 }
 
+TEST_P(CircuitTest, AProbePassesNoEventAtWhichAllStops) {
+    options.circuit = CircuitBreakerOptions{.failures_to_open = 1, .open_for = 1ms};
+    options.on_failure = OnFailure::kStopFlow;
+    start();
+    bad = {"b1"};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    bad.clear();
+    down = {"b1"};
+    publish({"a"});
+    for (int i = 0; i < 10; ++i) {
+        system.clock.advance(1s);
+        (void)consumer->run_once();
+    }
+    EXPECT_GT(calls, 2) << "it was probed";
+    EXPECT_THAT(effects(), IsEmpty());
+    down.clear();
+    settle_until({"b1", "a1"});
+}
+
 using FlowControlTest = PoliciesTest;
 
 TEST_P(FlowControlTest, APausedSubscriptionTakesNothingUntilItIsResumed) {
