@@ -16,7 +16,7 @@ std::int64_t micros(Timestamp time) { return time.time_since_epoch().count(); }
 std::string literal(std::string_view text) {
     std::string quoted = "'";
     for (const char c : text) {
-        quoted += c == '\'' ? "''" : std::string(1, c);
+        quoted.append(c == '\'' ? 2 : 1, c);
     }
     return quoted + "'";
 }
