@@ -1,9 +1,9 @@
 #pragma once
 
 #include "instep/broker/broker.hpp"
+#include "instep/concurrency/wake_up.hpp"
 #include "membership.hpp"
 #include "stream_reader.hpp"
-#include "wake_up.hpp"
 
 #include <chrono>
 #include <cstddef>

@@ -1,4 +1,4 @@
-#include "wake_up.hpp"
+#include "instep/concurrency/wake_up.hpp"
 
 #include <array>
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-namespace instep::redis {
+namespace instep {
 
 WakeUp::WakeUp() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -24,4 +24,4 @@ void WakeUp::wait(int descriptor, const std::stop_token& stop, std::chrono::mill
     [[maybe_unused]] const auto read = ::read(event_, &count, sizeof(count));
 }
 
-}  // namespace instep::redis
+}  // namespace instep

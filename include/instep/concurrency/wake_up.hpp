@@ -1,9 +1,10 @@
+// A wait for input that a stop ends.
 #pragma once
 
 #include <chrono>
 #include <stop_token>
 
-namespace instep::redis {
+namespace instep {
 
 /// Waits for a descriptor or a stop, whichever comes first. For one thread at a time.
 class WakeUp {
@@ -20,4 +21,4 @@ private:
     int event_;
 };
 
-}  // namespace instep::redis
+}  // namespace instep
