@@ -1,5 +1,6 @@
 #include "subscriber.hpp"
 
+#include "instep/concurrency/wake_up.hpp"
 #include "instep/log/rewind.hpp"
 #include "instep/telemetry/logger.hpp"
 #include "position.hpp"
@@ -7,8 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
 namespace instep::direct {
 
@@ -22,13 +21,6 @@ constexpr auto kPassEvery = 100ms;
 constexpr auto kStandByPause = 1s;
 
 constexpr std::size_t kRowsMax = 100'000;
-
-void pause(const std::stop_token& stop, std::chrono::milliseconds time) {
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any never;
-    never.wait_for(lock, stop, time, [] { return false; });
-}
 
 }  // namespace
 
@@ -55,6 +47,7 @@ Result<std::vector<Assignment>> DirectSubscriber::assignments() {
     if (!held || !*held) {
         start_over();
         INSTEP_TRY(held);
+        INSTEP_TRY(watch_.stay_awake(*connection_));
         return std::vector<Assignment>{};
     }
     if (lease_epoch_ != lease_.epoch()) {
@@ -71,6 +64,7 @@ Result<std::vector<Delivery>> DirectSubscriber::receive(std::size_t events_max,
     auto deliveries = take(events_max, bytes_max);
     if (!deliveries) {
         start_over();
+        watch_.forget();
         return fail_in(fmt::format("topic {} in the log of {}", options_.topic, owner_.service),
                        std::move(deliveries).error());
     }
@@ -212,6 +206,7 @@ Result<void> DirectSubscriber::acknowledge(std::uint32_t partition, Position pos
             lease_.lose();
         }
         start_over();
+        watch_.forget();
     }
     return confirmed;
 }
@@ -242,6 +237,9 @@ Result<void> DirectSubscriber::advance() {
                           return lease_.require(transaction);
                       }));
     acknowledged_ = done.positions.back();
+    if (!next.events.empty()) {
+        INSTEP_TRY(watch_.stay_awake(*connection_));
+    }
     return turn_to(std::move(next));
 }
 
@@ -297,7 +295,7 @@ void DirectSubscriber::start_over() {
 
 void DirectSubscriber::wait(std::stop_token stop, std::chrono::milliseconds patience) {
     if (!lease_.held()) {
-        pause(stop, std::min<std::chrono::milliseconds>(patience, kStandByPause));
+        WakeUp().wait(-1, stop, std::min<std::chrono::milliseconds>(patience, kStandByPause));
         return;
     }
     // The lease must not run out while its thread waits here.
@@ -309,7 +307,9 @@ void DirectSubscriber::wait(std::stop_token stop, std::chrono::milliseconds pati
             return;
         }
         const auto time = std::min(idle_.next_wait(clock_.monotonic()), left);
-        pause(stop, time);
+        if (watch_.wait(*connection_, stop, time)) {
+            quiet_token_.reset();
+        }
         left -= time;
         if (chunks_ != nullptr && chunks_->holds_back()) {
             return;

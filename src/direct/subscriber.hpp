@@ -3,6 +3,7 @@
 #include "instep/concurrency/idle_policy.hpp"
 #include "instep/direct/broker.hpp"
 #include "instep/lease/lease.hpp"
+#include "instep/log/append_watch.hpp"
 
 #include <functional>
 #include <memory>
@@ -86,6 +87,8 @@ private:
 
     /// The database as it was when there was nothing to read; empty when there may be something.
     std::optional<std::uint64_t> quiet_token_;
+    AppendWatch watch_;
+
     /// When the cursor may next be moved over events of other topics.
     std::chrono::microseconds pass_at_{0};
 };

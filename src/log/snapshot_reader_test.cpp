@@ -14,6 +14,7 @@ namespace {
 
 using test::Home;
 using test::LogReading;
+using test::PostgresServer;
 using test::PostgresSession;
 using test::SyncSystem;
 using testing::ElementsAre;
@@ -23,7 +24,8 @@ using testing::SizeIs;
 /// With the cursor moved after each batch, or together with the next one.
 class SnapshotReaderTest : public testing::TestWithParam<bool> {
 protected:
-    SnapshotReaderTest() {
+    explicit SnapshotReaderTest(PostgresServer& server = PostgresServer::shared())
+        : system({.owner = Home::kPostgres, .server = &server}) {
         system.owner_sql("CREATE TABLE other (number integer)");
         system.owner_sql("CREATE TABLE rows (id integer PRIMARY KEY, v text)");
         system.publish({{"rows", "row", {"id"}, {"id", "v"}, {}}});
@@ -45,7 +47,7 @@ protected:
             count);
     }
 
-    SyncSystem system{{.owner = Home::kPostgres}};
+    SyncSystem system;
     const std::string url = system.servers.front()->url();
     PostgresSession control{url};
     PostgresSession a{url};
@@ -145,7 +147,13 @@ TEST_P(SnapshotReaderTest, ANumberWithoutATransactionIdStopsNothing) {
     EXPECT_THAT(reading.take(), ElementsAre("late=1"));
 }
 
-TEST_P(SnapshotReaderTest, ReadsPreparedTransactionsWhenTheyAreCommitted) {
+class PreparedSnapshotReaderTest : public SnapshotReaderTest {
+protected:
+    PreparedSnapshotReaderTest()
+        : SnapshotReaderTest(PostgresServer::with_prepared_transactions()) {}
+};
+
+TEST_P(PreparedSnapshotReaderTest, ReadsPreparedTransactionsWhenTheyAreCommitted) {
     LogReading reading = open();
     a.run("BEGIN; " + event("prepared") + "; PREPARE TRANSACTION 'snapshot_reader_test'");
     b.run(event("other"));
@@ -276,9 +284,12 @@ TEST_P(SnapshotReaderTest, PartitionsShareTheLogWithoutOverlapOrGap) {
     EXPECT_EQ(std::ranges::count(read, "slow2=0"), 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(, SnapshotReaderTest, testing::Bool(), [](const auto& late) {
+constexpr auto kNameOf = [](const testing::TestParamInfo<bool>& late) {
     return late.param ? "cursor_moved_late" : "cursor_moved_at_once";
-});
+};
+
+INSTANTIATE_TEST_SUITE_P(, SnapshotReaderTest, testing::Bool(), kNameOf);
+INSTANTIATE_TEST_SUITE_P(, PreparedSnapshotReaderTest, testing::Bool(), kNameOf);
 
 }  // namespace
 }  // namespace instep

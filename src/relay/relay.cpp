@@ -1,7 +1,9 @@
 #include "instep/relay/relay.hpp"
 
 #include "instep/base/fail_point.hpp"
+#include "instep/concurrency/wake_up.hpp"
 #include "instep/lease/lease.hpp"
+#include "instep/log/append_watch.hpp"
 #include "instep/log/boundary.hpp"
 #include "instep/telemetry/logger.hpp"
 #include "instruments.hpp"
@@ -17,6 +19,9 @@
 namespace instep {
 
 namespace {
+
+/// After so many steps that published something there is more than appends need to tell of.
+constexpr std::uint32_t kBusySteps = 2;
 
 /// The events of a batch that go to one topic, and which places of the batch they came from.
 struct TopicRun {
@@ -81,7 +86,9 @@ public:
         auto confirmed = relay_one_batch();
         if (!confirmed) {
             forget();
+            watch_.forget();
         }
+        busy_steps_ = confirmed && *confirmed > 0 ? busy_steps_ + 1 : 0;
         if (!confirmed && confirmed.error().code == ErrorCode::kFenced) {
             lease_.lose();
         }
@@ -92,9 +99,19 @@ public:
         auto token = connection_->change_token();
         if (!token) {
             forget();
+            watch_.forget();
         }
         return token;
     }
+
+    bool wait(const std::stop_token& stop, std::chrono::milliseconds patience) {
+        if (!options_.is_told_of_appends || !lease_.held() || holds_back()) {
+            WakeUp().wait(-1, stop, patience);
+            return false;
+        }
+        return watch_.wait(*connection_, stop, patience);
+    }
+
     [[nodiscard]] RelayStats stats() const noexcept { return stats_; }
     [[nodiscard]] bool leads() const noexcept { return lease_.held(); }
     [[nodiscard]] bool holds_back() const noexcept {
@@ -106,9 +123,13 @@ private:
         INSTEP_TRY_ASSIGN(const bool held, lease_.hold(*connection_));
         if (!held) {
             forget();
+            INSTEP_TRY(watch_.stay_awake(*connection_));
             return 0;
         }
         INSTEP_FAIL_POINT("relay.after_lease");
+        if (busy_steps_ == kBusySteps) {
+            INSTEP_TRY(watch_.stay_awake(*connection_));
+        }
         if (reader_ == nullptr || reader_epoch_ != lease_.epoch()) {
             INSTEP_TRY(take_over());
         }
@@ -331,6 +352,11 @@ private:
     /// Published for good; the cursor has yet to be moved behind it.
     std::optional<LogBatch> done_;
 
+    AppendWatch watch_;
+
+    /// How many steps have published something, one after the other.
+    std::uint32_t busy_steps_ = 0;
+
     /// The topic of whole transactions may end in the middle of one.
     bool is_half_told_ = false;
     std::set<std::string, std::less<>> topics_ready_;
@@ -373,6 +399,9 @@ Result<std::unique_ptr<Relay>> Relay::create(Database& database, Broker& broker,
 
 Result<std::uint64_t> Relay::run_once() { return impl_->run_once(); }
 Result<std::uint64_t> Relay::change_token() { return impl_->change_token(); }
+bool Relay::wait(const std::stop_token& stop, std::chrono::milliseconds patience) {
+    return impl_->wait(stop, patience);
+}
 RelayStats Relay::stats() const noexcept { return impl_->stats(); }
 bool Relay::holds_back() const noexcept { return impl_->holds_back(); }
 bool Relay::leads() const noexcept { return impl_->leads(); }

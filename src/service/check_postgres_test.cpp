@@ -27,6 +27,9 @@ constexpr std::string_view kUsers = "CREATE TABLE users (id bigint PRIMARY KEY, 
 
 class CheckPostgresTest : public testing::Test {
 protected:
+    explicit CheckPostgresTest(test::PostgresServer& server = test::PostgresServer::shared())
+        : database_(server) {}
+
     [[nodiscard]] ServiceConfig config(const std::string& url, std::string_view entries) const {
         return parse_service_file(fmt::format("[service]\nname = 'iam'\ndatabase = '{}'\n"
                                               "broker = 'embedded:broker.db'\n{}",
@@ -292,7 +295,12 @@ TEST_F(CheckPostgresTest, WarnsWhenClocksDiffer) {
     EXPECT_THAT(look({.url = database_.url()}), Each(Not(HasSubstr("its clock is"))));
 }
 
-TEST_F(CheckPostgresTest, WarnsOfTransactionsThatStayOpen) {
+class CheckPreparedTest : public CheckPostgresTest {
+protected:
+    CheckPreparedTest() : CheckPostgresTest(test::PostgresServer::with_prepared_transactions()) {}
+};
+
+TEST_F(CheckPreparedTest, WarnsOfTransactionsThatStayOpen) {
     run_sql(kUsers);
     test::PostgresSession session(database_.url());
     const std::string pid = session.run("BEGIN; SELECT pg_backend_pid()");

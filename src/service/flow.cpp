@@ -104,6 +104,12 @@ Result<std::uint64_t> RelayFlow::step() {
     return relayed;
 }
 
+Loop::Wait RelayFlow::waiting() {
+    return [this](const std::stop_token& stop, std::chrono::milliseconds patience) {
+        is_busy_ = relay_->wait(stop, patience);
+    };
+}
+
 ConsumerFlow::ConsumerFlow(std::string name, std::unique_ptr<Handler> handler,
                            std::unique_ptr<Consumer> consumer, const Clock& clock)
     : Flow(std::move(name), kConsumerIdle, clock),

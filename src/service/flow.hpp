@@ -83,6 +83,7 @@ class RelayFlow final : public Flow {
 public:
     RelayFlow(std::string name, IdleOptions idle, std::unique_ptr<ChunkSource> chunks,
               std::unique_ptr<Relay> relay, const Clock& clock);
+    Loop::Wait waiting() override;
 
 private:
     Result<std::uint64_t> step() override;

@@ -411,6 +411,7 @@ private:
         if (is_direct(config_.broker)) {
             // Followers read the log themselves, and have chunks of their own read for them.
             options.open_reader = requests_reader(config_.name);
+            options.is_told_of_appends = false;
             idle.alert_wait = kRequestsWait;
         } else {
             chunks = std::make_unique<ScanSource>(
@@ -422,6 +423,7 @@ private:
                 options.transactions.push_back(fmt::format("{}.{}", config_.name, entity));
             }
             options.open_reader = log_reader(config_, *database_, surroundings_.clock, logger_);
+            options.is_told_of_appends = config_.capture == CaptureBy::kTriggers;
             options.condition = still_publishes(config_, *homes_);
         }
         INSTEP_TRY_ASSIGN(auto relay, Relay::create(*database_, *publishing_broker_, chunks.get(),

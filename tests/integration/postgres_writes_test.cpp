@@ -12,6 +12,8 @@ using testing::IsEmpty;
 
 class PostgresWrites : public PostgresOwnerTest {
 protected:
+    using PostgresOwnerTest::PostgresOwnerTest;
+
     void follow_sample() {
         given("CREATE TABLE sample (id int PRIMARY KEY, words text)");
         given("INSERT INTO sample SELECT i, 'row ' || i FROM generate_series(1, 10) i");
@@ -166,7 +168,12 @@ TEST_P(PostgresWrites, ConstraintsThatAreCheckedAtTheEnd) {
     EXPECT_THAT(copy(), ElementsAre("1|a", "2|b"));
 }
 
-TEST_P(PostgresWrites, TwoPhaseCommit) {
+class PostgresPreparedWrites : public PostgresWrites {
+protected:
+    PostgresPreparedWrites() : PostgresWrites(PostgresServer::with_prepared_transactions()) {}
+};
+
+TEST_P(PostgresPreparedWrites, TwoPhaseCommit) {
     follow_sample();
     given("BEGIN; UPDATE sample SET words = 'two' WHERE id = 2; PREPARE TRANSACTION 'later'");
     given("UPDATE sample SET words = 'one' WHERE id = 1");
@@ -257,6 +264,8 @@ constexpr auto kNameOf = [](const auto& home) {
 
 INSTANTIATE_TEST_SUITE_P(Replica, PostgresWrites, testing::Values(Home::kPostgres, Home::kSqlite),
                          kNameOf);
+INSTANTIATE_TEST_SUITE_P(Replica, PostgresPreparedWrites,
+                         testing::Values(Home::kPostgres, Home::kSqlite), kNameOf);
 INSTANTIATE_TEST_SUITE_P(Replica, PostgresPartitions,
                          testing::Values(Home::kPostgres, Home::kSqlite), kNameOf);
 

@@ -12,8 +12,9 @@ namespace instep::test {
 namespace {
 
 /// Small pages, so that a scan passes many of its own bounds.
-SyncSystem::Options options(Home replicas) {
+SyncSystem::Options options(Home replicas, PostgresServer& server) {
     SyncSystem::Options options;
+    options.server = &server;
     options.owner = Home::kPostgres;
     options.replicas = replicas;
     options.scan.chunk_rows_max = 3;
@@ -30,8 +31,8 @@ std::vector<std::string> sorted_rows(Connection& connection, const std::string& 
 
 }  // namespace
 
-PostgresOwnerTest::PostgresOwnerTest()
-    : system(options(GetParam())), writer_(system.servers.front()->url()) {
+PostgresOwnerTest::PostgresOwnerTest(PostgresServer& server)
+    : system(options(GetParam(), server)), writer_(system.servers.front()->url()) {
     given(
         "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'SQL, DMY'; "
         "SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -15; "

@@ -15,7 +15,7 @@ namespace instep::test {
 /// parameter says. Everything in between is there to see that both hold the same.
 class PostgresOwnerTest : public testing::TestWithParam<Home> {
 protected:
-    PostgresOwnerTest();
+    explicit PostgresOwnerTest(PostgresServer& server = PostgresServer::shared());
 
     /// Any error of the system fails the test.
     void TearDown() override;

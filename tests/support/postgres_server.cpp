@@ -45,7 +45,6 @@ cp -r --reflink=auto "$template" data
 
 constexpr std::string_view kSettings = R"(listen_addresses = '127.0.0.1'
 max_connections = 200
-max_prepared_transactions = 10
 max_replication_slots = 20
 max_wal_senders = 10
 shared_buffers = 64MB
@@ -84,6 +83,11 @@ PostgresServer::PostgresServer(Options options)
 
 PostgresServer& PostgresServer::shared() {
     static PostgresServer server;
+    return server;
+}
+
+PostgresServer& PostgresServer::with_prepared_transactions() {
+    static PostgresServer server({.settings = {"max_prepared_transactions = 10"}});
     return server;
 }
 

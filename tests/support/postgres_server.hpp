@@ -30,6 +30,9 @@ public:
     /// process ends. What a test stops or sets is a server of its own.
     static PostgresServer& shared();
 
+    /// Another one that is shared, where transactions may be prepared.
+    static PostgresServer& with_prepared_transactions();
+
     /// Stops it as a crash would: nothing is flushed, the next start recovers.
     void stop_immediately();
 

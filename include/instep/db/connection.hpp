@@ -8,11 +8,13 @@
 #include "instep/base/error.hpp"
 #include "instep/db/value.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <stop_token>
 #include <string_view>
 #include <vector>
 
@@ -101,6 +103,23 @@ public:
     virtual Result<std::int64_t> commit_behind(std::string_view sql,
                                                std::span<const ValueView> parameters);
     virtual void rollback() noexcept = 0;
+
+    /// Within a write transaction: others may see its commit before it survives a failure of the
+    /// server, which takes such commits back whole and in reverse order. For what is done again
+    /// unless flush() came after it. False, and no effect, where every commit is durable.
+    virtual Result<bool> relax_commit() { return false; }
+
+    /// Outside of transactions: all that this connection has committed survives a failure of the
+    /// server. Errors: kUnavailable if the session was lost since, and with it perhaps what was
+    /// committed last; it is then over with, and the next flush() is about what comes after.
+    virtual Result<void> flush() { return {}; }
+
+    /// Waits, outside of transactions, until another connection has committed a NOTIFY on a channel
+    /// that this one LISTENs to. Returns true if it was told; false after `patience` or earlier,
+    /// and on stop. Errors: kUnavailable if the session is lost, and with it what it listened to;
+    /// kUnsupported where nobody is told anything: on SQLite, and behind a pooler.
+    virtual Result<bool> await_notification(const std::stop_token& stop,
+                                            std::chrono::milliseconds patience);
 
     /// A number that has changed if another connection may have committed since it was last
     /// asked. Cheap; call it outside of transactions.

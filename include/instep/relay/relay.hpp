@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ struct RelayOptions {
 
     /// How the log is read.
     LogReader::Open open_reader = &LogReader::open;
+
+    /// What the reader finds was appended, not read from elsewhere, and is wanted at once.
+    bool is_told_of_appends = true;
 
     /// What must hold for the relay to lead, as LeaseOptions has it.
     std::function<Result<void>(Transaction&)> condition{};
@@ -97,6 +101,11 @@ public:
 
     /// A number that changes when the log may have news. Cheap.
     Result<std::uint64_t> change_token();
+
+    /// After a step that found nothing: lets the time pass until the log may have news, at most
+    /// `patience` or, where appends are sure to tell, 100 ms. Returns true if the next step need
+    /// not ask change_token() first.
+    bool wait(const std::stop_token& stop, std::chrono::milliseconds patience);
 
     [[nodiscard]] RelayStats stats() const noexcept;
 

@@ -3,6 +3,7 @@
 #include "copy_text.hpp"
 #include "failure.hpp"
 #include "instep/base/bytes.hpp"
+#include "instep/concurrency/wake_up.hpp"
 #include "instep/db/postgres/database.hpp"
 #include "own_tables.hpp"
 
@@ -88,8 +89,9 @@ bool PostgresConnection::in_transaction() const noexcept {
 
 /// Only on our own session: nobody else's statement can come between.
 bool PostgresConnection::can_defer(std::string_view sql) const noexcept {
-    const bool answers_nothing =
-        sql.starts_with("SAVEPOINT ") || sql.starts_with("RELEASE SAVEPOINT") || is_condition(sql);
+    const bool answers_nothing = sql.starts_with("SAVEPOINT ") ||
+                                 sql.starts_with("RELEASE SAVEPOINT") ||
+                                 sql.starts_with("SET LOCAL ") || is_condition(sql);
     return answers_nothing && begun_ && owned_ != nullptr && !is_pooled_ &&
            PQtransactionStatus(handle()) != PQTRANS_INERROR;
 }
@@ -99,6 +101,7 @@ Result<void> PostgresConnection::reopen_if_lost() {
         return {};
     }
     INSTEP_TRY_ASSIGN(Session session, open_session(options_));
+    lost_unflushed_ = lost_unflushed_ || std::exchange(has_unflushed_, false);
     owned_ = std::move(session.handle);
     handle_ = owned_.get();
     is_pooled_ = session.is_pooled;
@@ -189,6 +192,9 @@ Result<ServerResult> PostgresConnection::run(std::string_view sql,
                                              std::span<const ValueView> parameters) {
     INSTEP_TRY(take_parameters(parameters));
     if (parameters.empty() && can_defer(sql)) {
+        if (is_condition(sql)) {
+            INSTEP_TRY(prepare(sql, 0));
+        }
         deferred_.emplace_back(sql);
         return ServerResult(PQmakeEmptyPGresult(handle(), PGRES_COMMAND_OK));
     }
@@ -376,7 +382,12 @@ ServerResult PostgresConnection::run_behind_deferred(Send send, Then then) {
     };
     PQenterPipelineMode(handle());
     for (const std::string& command : before) {
-        send_command(command.c_str());
+        if (is_condition(command) && statements_.holds(command)) {
+            const std::string name = statements_.take(handle(), command).statement->name;
+            PQsendQueryPrepared(handle(), name.c_str(), 0, nullptr, nullptr, nullptr, kTextFormat);
+        } else {
+            send_command(command.c_str());
+        }
     }
     send();
     if (then == Then::kCommit) {
@@ -488,6 +499,56 @@ void PostgresConnection::rollback() noexcept {
     deferred_.clear();
     if (PQstatus(handle()) == CONNECTION_OK && in_transaction()) {
         ServerResult(PQexec(handle(), "ROLLBACK"));
+    }
+}
+
+Result<bool> PostgresConnection::relax_commit() {
+    if (owned_ == nullptr || is_pooled_) {
+        // Nobody would tell us that the server has failed.
+        return false;
+    }
+    has_unflushed_ = true;
+    INSTEP_TRY(execute("SET LOCAL synchronous_commit = off", {}));
+    return true;
+}
+
+/// The commit of a transaction that wrote something waits for all of the log before it.
+Result<void> PostgresConnection::flush() {
+    INSTEP_TRY(reopen_if_lost());
+    if (std::exchange(lost_unflushed_, false)) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("{}: the session ended before its last commits were on disk; they "
+                                "are done again",
+                                options_.display_url));
+    }
+    if (!has_unflushed_) {
+        return {};
+    }
+    INSTEP_TRY(query("SELECT pg_logical_emit_message(true, 'instep.flush', '')", {}));
+    has_unflushed_ = false;
+    return {};
+}
+
+Result<bool> PostgresConnection::await_notification(const std::stop_token& stop,
+                                                    std::chrono::milliseconds patience) {
+    if (owned_ == nullptr || is_pooled_) {
+        return fail(
+            ErrorCode::kUnsupported,
+            fmt::format("{}: a session that is shared is told nothing", options_.display_url));
+    }
+    for (bool has_waited = false;; has_waited = true) {
+        if (PQconsumeInput(handle()) == 0) {
+            return failure(handle(), nullptr, options_.display_url, "LISTEN");
+        }
+        bool told = false;
+        while (PGnotify* const notification = PQnotifies(handle())) {
+            PQfreemem(notification);
+            told = true;
+        }
+        if (told || has_waited) {
+            return told;
+        }
+        WakeUp().wait(PQsocket(handle()), stop, patience);
     }
 }
 

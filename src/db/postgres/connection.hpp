@@ -43,6 +43,10 @@ public:
     Result<std::int64_t> commit_behind(std::string_view sql,
                                        std::span<const ValueView> parameters) override;
     void rollback() noexcept override;
+    Result<bool> relax_commit() override;
+    Result<void> flush() override;
+    Result<bool> await_notification(const std::stop_token& stop,
+                                    std::chrono::milliseconds patience) override;
     Result<std::uint64_t> change_token() override;
     Result<Timestamp> now() override;
     [[nodiscard]] const Dialect& dialect() const override;
@@ -77,8 +81,8 @@ private:
     template <class Send>
     ServerResult run_behind_deferred(Send send, Then then);
 
-    /// True for a savepoint that may be set, or released, together with the next statement, and
-    /// for what fails unless a condition holds.
+    /// True for a savepoint that may be set, or released, together with the next statement, for
+    /// a setting, and for what fails unless a condition holds.
     [[nodiscard]] bool can_defer(std::string_view sql) const noexcept;
     Result<std::vector<std::int64_t>> pipeline(std::string_view sql, const Statement& statement,
                                                ParameterRows rows);
@@ -95,6 +99,11 @@ private:
 
     /// We began the transaction that is open.
     bool begun_ = false;
+
+    /// A relaxed transaction may have been committed since the last flush(), in this session or in
+    /// one that was lost.
+    bool has_unflushed_ = false;
+    bool lost_unflushed_ = false;
 
     /// BEGIN, savepoints and conditions that go to the server with the next statement.
     std::vector<std::string> deferred_;
