@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <tuple>
+#include <utility>
 
 namespace instep {
 
@@ -22,6 +24,11 @@ namespace {
 
 /// How long another holder's lease is left alone.
 constexpr std::chrono::milliseconds kLeaseWait{100};
+
+/// For so long, and for so many deliveries, what may be seen early is not acknowledged: one wait
+/// for the disk does for all of it.
+constexpr std::chrono::milliseconds kSettleAfter{5};
+constexpr std::size_t kUnsettledMax = 500;
 
 constexpr std::uint32_t kRateLimitMax = 1'000'000;
 
@@ -67,7 +74,15 @@ public:
           gate_(work_),
           key_batch_(work_),
           transactions_(work_, *subscriber_),
-          retries_(work_) {}
+          retries_(work_),
+          delivers_ahead_(broker.features().delivers_ahead) {}
+
+    ~Impl() {
+        // What is not acknowledged is delivered again.
+        std::ignore = settle();
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
 
     Result<std::uint64_t> run_once() {
         auto done = work();
@@ -76,9 +91,7 @@ public:
         // A commit whose outcome is unknown may have parked or freed keys all the same.
         parking_known_ = parking_known_ && (done || done.error().code != ErrorCode::kUnavailable);
         if (!done && done.error().code == ErrorCode::kFenced) {
-            pending_.clear();
-            transactions_.forget();
-            INSTEP_TRY(work_.held.start_over(*subscriber_));
+            INSTEP_TRY(start_over());
         }
         return done;
     }
@@ -90,6 +103,9 @@ public:
                 const auto until = std::chrono::ceil<std::chrono::milliseconds>(*due - *now);
                 patience = std::clamp(until, std::chrono::milliseconds{1}, patience);
             }
+        }
+        if (!unsettled_.empty()) {
+            patience = std::min(patience, kSettleAfter);
         }
         const auto held_back = waits_for_lease_ ? std::optional(kLeaseWait) : gate_.patience();
         if (!held_back) {
@@ -105,6 +121,7 @@ public:
 private:
     Result<std::uint64_t> work() {
         INSTEP_TRY_ASSIGN(const bool ready, hold_partitions());
+        INSTEP_TRY(settle_in_time());
         waits_for_lease_ = !ready && !work_.held.partitions().empty();
         if (!ready) {
             return 0;
@@ -212,13 +229,64 @@ private:
             INSTEP_TRY_ASSIGN(dealt, key_batch_.apply(pending));
         }
         work_.instruments.applied(pending.first(dealt.deliveries), began);
-        INSTEP_TRY(acknowledge(newest_positions(pending.first(dealt.deliveries))));
+        INSTEP_TRY(unsettled(newest_positions(pending.first(dealt.deliveries)), dealt.deliveries));
         pending_.erase(pending_.begin(),
                        pending_.begin() + static_cast<std::ptrdiff_t>(dealt.deliveries));
+        INSTEP_TRY(settle_in_time());
         if (dealt.failure) {
             return std::unexpected(*std::move(dealt.failure));
         }
         return dealt.deliveries;
+    }
+
+    Result<void> unsettled(const Positions& reached, std::size_t deliveries) {
+        if (unsettled_.empty()) {
+            INSTEP_TRY_ASSIGN(unsettled_since_, work_.connection->now());
+        }
+        for (const auto& [partition, next] : reached) {
+            unsettled_[partition] = next.position;
+        }
+        unsettled_count_ += deliveries;
+        return {};
+    }
+
+    Result<void> settle_in_time() {
+        if (work_.is_seen_early && delivers_ahead_ && unsettled_count_ < kUnsettledMax) {
+            INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
+            if (now - unsettled_since_ < kSettleAfter) {
+                return {};
+            }
+        }
+        return settle();
+    }
+
+    /// Acknowledges what survives from now on.
+    Result<void> settle() {
+        if (unsettled_.empty()) {
+            return {};
+        }
+        if (const auto flushed = work_.connection->flush(); !flushed) {
+            INSTEP_TRY(start_over());
+            return flushed;
+        }
+        work_.is_seen_early = false;
+        for (const auto& [partition, position] : unsettled_) {
+            INSTEP_TRY(subscriber_->acknowledge(partition, position));
+            work_.held.acknowledged(partition, position);
+        }
+        unsettled_.clear();
+        unsettled_count_ = 0;
+        INSTEP_FAIL_POINT("consumer.after_acknowledge");
+        return {};
+    }
+
+    /// Has everything delivered again that is not acknowledged.
+    Result<void> start_over() {
+        pending_.clear();
+        unsettled_.clear();
+        unsettled_count_ = 0;
+        transactions_.forget();
+        return work_.held.start_over(*subscriber_);
     }
 
     Result<Dealt> apply_alone(const Delivery& next) {
@@ -258,6 +326,7 @@ private:
             std::erase_if(pending_, [&](const Delivery& delivery) {
                 return delivery.partition == partition;
             });
+            unsettled_.erase(partition);
             transactions_.forget();
             work_.caution.drop(partition);
             gate_.partitions_changed();
@@ -325,15 +394,6 @@ private:
         return count;
     }
 
-    Result<void> acknowledge(const Positions& reached) {
-        for (const auto& [partition, next] : reached) {
-            INSTEP_TRY(subscriber_->acknowledge(partition, next.position));
-            work_.held.acknowledged(partition, next.position);
-        }
-        INSTEP_FAIL_POINT("consumer.after_acknowledge");
-        return {};
-    }
-
     /// Before work_, whose leases are given up first.
     std::unique_ptr<Subscriber> subscriber_;
     Workplace work_;
@@ -343,6 +403,13 @@ private:
     /// Only where whole transactions are applied.
     WholeTransactions transactions_;
     ParkedRetries retries_;
+
+    const bool delivers_ahead_;
+
+    /// Dealt with and seen by others, but not acknowledged: up to where in each partition.
+    std::map<std::uint32_t, Position> unsettled_;
+    std::size_t unsettled_count_ = 0;
+    Timestamp unsettled_since_{};
 
     /// What is parked in the database is what work_.parking has in memory.
     bool parking_known_ = true;

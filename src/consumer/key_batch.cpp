@@ -35,6 +35,9 @@ Result<Dealt> KeyBatch::apply(std::span<const Delivery> pending) {
 
 Result<void> KeyBatch::in_one_piece(std::span<const Delivery> pending) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
+    if (work_.handler.may_be_seen_early()) {
+        INSTEP_TRY_ASSIGN(work_.is_seen_early, work_.connection->relax_commit());
+    }
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
     INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, all_of(pending), now));
     INSTEP_TRY_ASSIGN(const ApplyCounts counts, work_.handle(transaction, events_of(free)));

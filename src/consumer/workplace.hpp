@@ -68,6 +68,9 @@ struct Workplace {
     Caution caution;
     Target target = Target::kUnasked;
 
+    /// The last commits are seen by others, but may not survive a failure of the server yet.
+    bool is_seen_early = false;
+
     /// What the handler said when it was last called.
     std::optional<Refusal> refusal;
     Replays replays;

@@ -23,7 +23,10 @@ public:
         : options_(std::move(options)), clock_(clock), logger_(logger) {}
 
     [[nodiscard]] BrokerFeatures features() const override {
-        return {.stable_positions = true, .replays = true, .event_bytes_max = kEventDataBytesMax};
+        return {.stable_positions = true,
+                .replays = true,
+                .delivers_ahead = false,
+                .event_bytes_max = kEventDataBytesMax};
     }
 
     [[nodiscard]] std::string_view display_url() const override { return "direct:"; }

@@ -25,6 +25,9 @@ struct BrokerFeatures {
     /// while nobody listens is lost: at most once.
     bool redelivers = true;
 
+    /// More comes while what was delivered is not acknowledged yet.
+    bool delivers_ahead = true;
+
     /// Topics keep the newest event of each key for ever, so a new subscription can fill itself.
     bool compacts = false;
 

@@ -70,6 +70,11 @@ public:
     /// `instep replay` may ask for past events; to look for that costs a query now and then.
     [[nodiscard]] virtual bool takes_replays() const { return true; }
 
+    /// Effects may be seen before they survive a failure of the database's server, which takes them
+    /// back whole and in reverse order; they come again, since nothing is acknowledged before. Not
+    /// for effects that others act on.
+    [[nodiscard]] virtual bool may_be_seen_early() const { return false; }
+
     /// How many events took the handler longer than it should; only rises.
     [[nodiscard]] virtual std::uint64_t slow_events() const { return 0; }
 

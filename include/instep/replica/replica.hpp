@@ -107,6 +107,7 @@ public:
 
     /// A backfill brings what a replica lacks.
     [[nodiscard]] bool takes_replays() const override { return false; }
+    [[nodiscard]] bool may_be_seen_early() const override { return true; }
 
 private:
     class Impl;
