@@ -126,6 +126,8 @@ private:
         if (!ready) {
             return 0;
         }
+        // Or the next acknowledgement would pass what a failed start_over() left dropped.
+        INSTEP_TRY(work_.held.go_back(*subscriber_));
         INSTEP_TRY(know_parking());
         INSTEP_TRY_ASSIGN(const Passage passage, gate_.look());
         if (passage == Passage::kNothing) {

@@ -1,6 +1,7 @@
 #include "instep/consumer/consumer.hpp"
 
 #include "instep/log/boundary.hpp"
+#include "tests/support/failing_broker.hpp"
 #include "tests/support/sync_system.hpp"
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@ namespace instep {
 namespace {
 
 using namespace std::chrono_literals;
+using test::FailingBroker;
 using test::rows_of;
 using test::SyncSystem;
 using test::value_of;
@@ -80,7 +82,7 @@ protected:
         options.member = std::move(member);
         options.batch_events_max = 100;
         options.parked_backoff = {1s, 2.0, 60s, 0.0};
-        auto made = Consumer::create(*system.owner_database, *system.broker, handler, system.random,
+        auto made = Consumer::create(*system.owner_database, broker, handler, system.random,
                                      system.logger, options);
         EXPECT_TRUE(made);
         return std::move(*made);
@@ -130,6 +132,7 @@ protected:
     }
 
     SyncSystem system;
+    FailingBroker broker{*system.broker};
     RecordingHandler handler;
     std::unique_ptr<Publisher> publisher;
     std::unique_ptr<Consumer> consumer;
@@ -250,6 +253,19 @@ TEST_F(ConsumerTest, AMemberThatWasReplacedCommitsNothing) {
     (void)consumer->run_once();
     (void)consumer->run_once();
     EXPECT_THAT(effects(), ElementsAre("a1"));
+}
+
+TEST_F(ConsumerTest, WhatItDroppedComesAgainAlsoIfGoingBackFailedAtFirst) {
+    publish({"a", "b"});
+    // Somebody had the lease meanwhile, so nothing of what is received may take effect.
+    system.owner_sql("UPDATE instep_lease SET epoch = epoch + 1");
+    broker.fail_next(FailingBroker::Call::kSeek, false);
+    EXPECT_EQ(consumer->run_once().error().code, ErrorCode::kUnavailable);
+    publish({"c"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1", "c1"));
+    EXPECT_EQ(unacknowledged(), 0U);
 }
 
 TEST_F(ConsumerTest, AKeyThatFailedBeforeABarrierWaitsBehindIt) {

@@ -89,10 +89,21 @@ Result<void> HeldPartitions::require(Transaction& transaction) const {
 Result<void> HeldPartitions::start_over(Subscriber& subscriber) {
     for (auto& [partition, held] : held_) {
         held.lease.lose();
+        held.must_go_back = true;
+    }
+    return go_back(subscriber);
+}
+
+Result<void> HeldPartitions::go_back(Subscriber& subscriber) {
+    for (auto& [partition, held] : held_) {
+        if (!held.must_go_back) {
+            continue;
+        }
         const auto sought = subscriber.seek(partition, held.acknowledged);
         if (!sought && sought.error().code != ErrorCode::kFenced) {
             return sought;
         }
+        held.must_go_back = false;
     }
     return {};
 }

@@ -46,8 +46,12 @@ public:
     /// tell in place of this call.
     Result<void> require(Transaction& transaction) const;
 
-    /// After kFenced: has everything that was not acknowledged delivered again.
+    /// After kFenced: has everything that was not acknowledged delivered again. Errors: those of
+    /// Subscriber::seek(); until go_back() succeeds, nothing may be received.
     Result<void> start_over(Subscriber& subscriber);
+
+    /// The rest of a start_over() that failed.
+    Result<void> go_back(Subscriber& subscriber);
 
     void acknowledged(std::uint32_t partition, Position position);
 
@@ -69,6 +73,9 @@ private:
         std::uint64_t lease_epoch = 0;
         std::uint64_t assignment_epoch = 0;
         Position acknowledged = 0;
+
+        /// What was delivered behind `acknowledged` has been dropped and is to come again.
+        bool must_go_back = false;
     };
 
     const ConsumerOptions& options_;
