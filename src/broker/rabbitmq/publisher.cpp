@@ -74,8 +74,9 @@ PublishOutcome RabbitmqPublisher::publish(const PublishBatch& batch) {
     Window window(accepted.events, tag_);
     Result<void> sent = prepared ? send(**link, accepted, window) : prepared;
     // A server that is dead, or so full that it does not read, cannot be asked.
-    const bool can_ask = (*link)->is_alive() && (*link)->blocked().empty();
-    Result<void> judged = can_ask ? judge_returned(**link, accepted, window) : sent;
+    Link* const left = reconnect_.current();
+    const bool can_ask = left != nullptr && left->blocked().empty();
+    Result<void> judged = can_ask ? judge_returned(*left, accepted, window) : sent;
     outcome.durable = window.durable();
     if (!judged) {
         sent = std::move(judged);
