@@ -2,6 +2,8 @@
 
 #include "tests/support/log_reading.hpp"
 
+#include <fmt/format.h>
+
 #include <set>
 
 namespace instep::storm {
@@ -25,7 +27,23 @@ std::int64_t count_effects(Connection& consumer) {
     return rows->integer(0);
 }
 
-void compare(const Lists& lists, Connection& consumer, StormResult& result) {
+namespace {
+
+/// "  list-3 of 4000: 17 18 19", or nothing.
+std::string missing_of(const std::string& key, std::int64_t length,
+                       const std::set<std::int64_t>& seen) {
+    std::string missing;
+    for (std::int64_t number = 1; number <= length; ++number) {
+        if (!seen.contains(number)) {
+            missing += fmt::format(" {}", number);
+        }
+    }
+    return missing.empty() ? "" : fmt::format("  {} of {}:{}\n", key, length, missing);
+}
+
+}  // namespace
+
+std::string compare(const Lists& lists, Connection& consumer, StormResult& result) {
     std::map<std::string, std::set<std::int64_t>> seen;
     auto transaction = expect_value(Transaction::begin(consumer, TransactionMode::kRead));
     const auto rows =
@@ -41,9 +59,12 @@ void compare(const Lists& lists, Connection& consumer, StormResult& result) {
         }
         numbers.insert(number);
     }
+    std::string missing;
     for (const auto& [key, length] : lists) {
         result.lost += static_cast<std::uint64_t>(length) - seen[key].size();
+        missing += missing_of(key, length, seen[key]);
     }
+    return missing;
 }
 
 }  // namespace instep::storm

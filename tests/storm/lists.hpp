@@ -17,7 +17,8 @@ using Lists = std::map<std::string, std::int64_t>;
 Lists read_lists(Connection& owner);
 std::int64_t count_effects(Connection& consumer);
 
-/// Adds what the effects of one subscription lack, have twice or have in another order.
-void compare(const Lists& lists, Connection& consumer, StormResult& result);
+/// Adds what the effects of one subscription lack, have twice or have in another order. Returns
+/// which numbers of which lists it lacks, a line a list.
+std::string compare(const Lists& lists, Connection& consumer, StormResult& result);
 
 }  // namespace instep::storm

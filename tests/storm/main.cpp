@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <sys/prctl.h>
 
 namespace {
@@ -20,6 +21,7 @@ int run_command(int argc, char** argv) {
     WorkerOptions work;
     std::uint64_t seconds = 60;
     std::string worker;
+    std::string account;
     CLI::App app("Kills, cuts and stalls everything between a log and its consumers");
     app.add_option("--broker", options.broker, "Which broker's server to start")
         ->check(CLI::IsMember(broker_names()));
@@ -29,6 +31,9 @@ int run_command(int argc, char** argv) {
     app.add_option("--keys", options.keys, "How many lists they write to");
     app.add_option("--partitions", options.partitions, "Of the service");
     app.add_flag("--calm", options.calm, "Do no harm");
+    app.add_option("--account", account,
+                   "A file to write when which harm was done, what is missing and what the "
+                   "broker's server says, if the storm finds something wrong");
     app.add_flag("--forgetful", options.forgetful, "Consumers without inbox: finds repeats");
     auto* const role = app.add_option("--worker", worker, "Be a process of a storm")
                            ->check(CLI::IsMember({"relay", "consumer"}));
@@ -45,6 +50,9 @@ int run_command(int argc, char** argv) {
     options.time = std::chrono::seconds(seconds);
     const StormResult result = run_storm(options, "/proc/self/exe");
     fmt::print("{}", to_text(result));
+    if (!account.empty() && !result.is_clean()) {
+        std::ofstream(account) << result.account;
+    }
     return result.is_clean() ? 0 : 1;
 }
 

@@ -31,6 +31,11 @@ using test::expect_value;
 constexpr std::uint64_t kCalmMsMax = 400;
 constexpr std::uint64_t kStallMsMax = 1500;
 
+constexpr std::uint64_t kCountEveryMs = 100;
+
+/// Of what a process said.
+constexpr std::size_t kSaidMax = 4000;
+
 constexpr const char* kRelayKilled = "relay killed";
 constexpr const char* kConsumerKilled = "consumer killed";
 
@@ -38,6 +43,14 @@ constexpr std::string_view kListsTable =
     "CREATE TABLE lists (key TEXT PRIMARY KEY, length BIGINT NOT NULL)";
 constexpr std::string_view kEffectsTable =
     "CREATE TABLE effects (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, number BIGINT)";
+
+std::uint64_t count_events(const Lists& lists) {
+    std::int64_t events = 0;
+    for (const auto& [key, length] : lists) {
+        events += length;
+    }
+    return static_cast<std::uint64_t>(events);
+}
 
 /// One subscription with a database of its own.
 struct Ledger {
@@ -200,31 +213,31 @@ private:
         Worker& victim = *some[random_.below(some.size())];
         victim.process->signal(SIGKILL);
         start(victim);
-        ++result_.faults[role == Role::kRelay ? kRelayKilled : kConsumerKilled];
+        note(role == Role::kRelay ? kRelayKilled : kConsumerKilled, victim.options.member);
     }
 
     void cut() {
         server_->proxy().cut();
-        ++result_.faults["connections cut"];
+        note("connections cut");
     }
 
     void stall() {
         server_->proxy().stall();
         pause(random_.below(kStallMsMax));
         server_->proxy().restore();
-        ++result_.faults["connections stalled"];
+        note("connections stalled");
     }
 
     void lose_answer() {
         server_->proxy().lose_answer(1 + random_.below(20));
-        ++result_.faults["answer lost"];
+        note("answer lost");
     }
 
     void slow_down() {
         server_->proxy().delay(3ms);
         pause(random_.below(kStallMsMax));
         server_->proxy().restore();
-        ++result_.faults["connections slow"];
+        note("connections slow");
     }
 
     enum class Ending : std::uint8_t { kKilled, kStopped };
@@ -237,7 +250,16 @@ private:
         }
         pause(random_.below(kCalmMsMax));
         server_->start();
-        ++result_.faults[ending == Ending::kKilled ? "broker killed" : "broker restarted"];
+        note(ending == Ending::kKilled ? "broker killed" : "broker restarted");
+    }
+
+    /// Harm that has been done, beside what was written until then.
+    void note(const char* fault, std::string_view whom = {}) {
+        ++result_.faults[fault];
+        const auto since = std::chrono::steady_clock::now() - began_;
+        story_ += fmt::format("  {:.3f} s, {} events: {} {}\n",
+                              std::chrono::duration<double>(since).count(),
+                              count_events(read_lists(*owner_)), fault, whom);
     }
 
     void heal() {
@@ -246,24 +268,41 @@ private:
             server_->proxy().restore();
         }
         const Lists lists = read_lists(*owner_);
-        for (const auto& [key, length] : lists) {
-            result_.events += static_cast<std::uint64_t>(length);
-        }
+        result_.events = count_events(lists);
         std::string late;
+        std::string missing;
         for (Ledger& ledger : ledgers_) {
-            const bool complete = test::eventually([&] {
-                start_those_that_ended();
-                return static_cast<std::uint64_t>(count_effects(*ledger.connection)) >=
-                       result_.events;
-            });
-            if (!complete) {
+            if (!catches_up(ledger)) {
                 late += ledger.name + " did not catch up. ";
             }
-            compare(lists, *ledger.connection, result_);
+            missing += ledger.name + "\n" + compare(lists, *ledger.connection, result_);
         }
-        if (!late.empty()) {
-            result_.problem += late + complaints();
+        if (late.empty() && result_.is_clean()) {
+            return;
         }
+        // Before the processes are killed, which gives back what they hold.
+        const std::string server = server_ == nullptr ? "" : server_->account();
+        const std::string said = complaints();
+        result_.problem += late.empty() ? "" : late + said;
+        result_.account = fmt::format("harm\n{}missing from {}processes\n{}\nserver\n{}", story_,
+                                      missing, said, server);
+    }
+
+    /// A machine may be slow and a backlog long: only where nothing moves somebody is late.
+    bool catches_up(const Ledger& ledger) {
+        std::uint64_t effects = 0;
+        bool moves = true;
+        while (moves && effects < result_.events) {
+            const std::uint64_t before = effects;
+            moves = test::eventually([&] {
+                start_those_that_ended();
+                effects = static_cast<std::uint64_t>(count_effects(*ledger.connection));
+                return effects > before;
+            });
+            // Counting takes time from those who are counted.
+            pause(kCountEveryMs);
+        }
+        return effects >= result_.events;
     }
 
     /// What the processes that run now have said last.
@@ -274,7 +313,7 @@ private:
                 worker.process->signal(SIGKILL);
                 const std::string text = worker.process->wait().err;
                 all += fmt::format("\n{}: {}", worker.options.member,
-                                   text.substr(text.size() - std::min(text.size(), 600UL)));
+                                   text.substr(text.size() - std::min(text.size(), kSaidMax)));
             }
         }
         return all;
@@ -296,6 +335,10 @@ private:
     std::unique_ptr<Connection> owner_;
     std::array<Ledger, 2> ledgers_{Ledger{"shared", 2}, Ledger{"alone", 1}};
     std::vector<Worker> workers_;
+    const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+
+    /// What was done when, a line a fault.
+    std::string story_;
     StormResult result_;
 };
 

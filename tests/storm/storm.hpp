@@ -24,6 +24,10 @@ struct StormResult {
     /// By name, such as "relay killed".
     std::map<std::string, std::uint64_t> faults;
 
+    /// Only of a run that was not clean, for whoever looks for the cause: when which harm was
+    /// done, what is missing where, and what the broker's server says.
+    std::string account;
+
     [[nodiscard]] bool is_clean() const {
         return problem.empty() && lost == 0 && repeated == 0 && inversions == 0;
     }

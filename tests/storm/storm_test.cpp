@@ -1,7 +1,10 @@
 #include "tests/support/process.hpp"
+#include "tests/support/temp_dir.hpp"
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
 #include <string>
 
 namespace instep::storm {
@@ -31,9 +34,15 @@ INSTANTIATE_TEST_SUITE_P(On, Storm, ::testing::Values("embedded", "redis", "rabb
                          [](const auto& broker) { return broker.param; });
 
 TEST(StormItself, FindsRepeatsOfConsumersThatForget) {
-    const test::Finished storm = run({"--broker", "embedded", "--seconds", "10", "--forgetful"});
+    const test::TempDir folder;
+    const std::string account = folder.file("account");
+    const test::Finished storm =
+        run({"--broker", "embedded", "--seconds", "10", "--forgetful", "--account", account});
     EXPECT_EQ(storm.exit, 1) << storm.out << storm.err;
     EXPECT_EQ(storm.out.find(" 0 repeated"), std::string::npos) << storm.out;
+    std::ostringstream said;
+    said << std::ifstream(account).rdbuf();
+    EXPECT_NE(said.str().find("events: consumer killed"), std::string::npos) << said.str();
 }
 
 }  // namespace instep::storm

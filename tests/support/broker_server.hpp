@@ -28,6 +28,9 @@ public:
 
     /// Starts it again and returns when it takes connections.
     virtual void start() = 0;
+
+    /// What the server says of itself: its queues, its log. Empty where nothing is to be had.
+    virtual std::string account() { return {}; }
 };
 
 }  // namespace instep::test

@@ -23,6 +23,12 @@ public:
         vhost_.server().kill();
     }
     void start() override { vhost_.server().start(); }
+    std::string account() override {
+        vhost_.server().control("list_queues -p " + vhost_.name() +
+                                " name state messages_ready messages_unacknowledged consumers "
+                                "single_active_consumer_pid || :");
+        return vhost_.server().log();
+    }
 
 private:
     RabbitmqVhost vhost_;
