@@ -60,6 +60,26 @@ protected:
         return all;
     }
 
+    /// Both with their queues, and nobody who reads.
+    void given_two_subscriptions() {
+        ASSERT_TRUE(publisher_->declare_topic(topic_, 1));
+        ASSERT_TRUE(subscribe(*broker_));
+        ASSERT_TRUE(broker_->subscribe({.subscription = other_reader_,
+                                        .topic = topic_,
+                                        .member = "one",
+                                        .member_timeout = 20s}));
+    }
+
+    /// How many events wait in the queue of each subscription.
+    std::vector<std::uint64_t> waiting() {
+        const auto lags = broker_->lag(topic_).value();
+        std::vector<std::uint64_t> events;
+        for (const SubscriptionLag& lag : lags) {
+            events.push_back(lag.events);
+        }
+        return events;
+    }
+
     static inline int tests = 0;
 
     RabbitmqServer& server_ = RabbitmqServer::shared();
@@ -67,6 +87,7 @@ protected:
     SystemRandom random_;
     const std::string topic_ = "topology" + std::to_string(++tests);
     const std::string reader_ = topic_ + ".reader";
+    const std::string other_reader_ = topic_ + ".other";
     std::unique_ptr<Broker> broker_ = open(server_.url());
     std::unique_ptr<Publisher> publisher_ = broker_->publisher().value();
     AmqpClient client_{server_.port()};
@@ -101,6 +122,44 @@ TEST_F(RabbitmqTopology, RefusesEventsWhoseQueueWasDeletedAndNamesWhatIsMissing)
     const auto subscriber = subscribe(*broker_).value();
     EXPECT_FALSE(publish(2).failure);
     EXPECT_THAT(receive(*subscriber, 2), SizeIs(2));
+}
+
+TEST_F(RabbitmqTopology, BindsAllQueuesAgainWhereAnExchangeWasDeleted) {
+    given_two_subscriptions();
+    client_.delete_exchange(topic_ + ".p0");
+    EXPECT_EQ(publish(1).failure.value().code, ErrorCode::kNotFound);
+
+    ASSERT_TRUE(publisher_->declare_topic(topic_, 1));
+    ASSERT_FALSE(publish(3).failure);
+
+    EXPECT_EQ(waiting(), (std::vector<std::uint64_t>{3, 3}));
+}
+
+// As CHANGELOG.md tells whoever has exchanges of an earlier build.
+TEST_F(RabbitmqTopology, GoesOnOnceAnExchangeOfAnEarlierBuildIsDeleted) {
+    given_two_subscriptions();
+    const std::string exchange = topic_ + ".p0";
+    client_.delete_exchange(exchange);
+    client_.declare_topic_exchange(exchange);
+    client_.bind_standing_queue(reader_ + ".0", exchange);
+    client_.bind_standing_queue(other_reader_ + ".0", exchange);
+    ASSERT_FALSE(publish(2).failure);
+
+    const auto declared = publisher_->declare_topic(topic_, 1);
+    ASSERT_FALSE(declared);
+    EXPECT_EQ(declared.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(declared.error().message, AllOf(HasSubstr(exchange), HasSubstr("earlier build")));
+    const auto subscribed = subscribe(*broker_);
+    ASSERT_FALSE(subscribed);
+    EXPECT_THAT(subscribed.error().message, AllOf(HasSubstr(exchange), HasSubstr("earlier build")));
+
+    server_.control("eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>, exchange, <<\"" +
+                    exchange + "\">>), false, <<\"admin\">>).'");
+    ASSERT_TRUE(publisher_->declare_topic(topic_, 1));
+    ASSERT_FALSE(publish(3).failure);
+
+    EXPECT_EQ(waiting(), (std::vector<std::uint64_t>{5, 5})) << "one of the two lost events";
+    EXPECT_THAT(receive(*subscribe(*broker_).value(), 5), SizeIs(5));
 }
 
 TEST_F(RabbitmqTopology, TellsAMemberThatItsQueueWasDeleted) {

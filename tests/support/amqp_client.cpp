@@ -96,6 +96,23 @@ void AmqpClient::delete_queue(std::string_view queue) {
     expect_ok("delete");
 }
 
+void AmqpClient::delete_exchange(std::string_view exchange) {
+    amqp_exchange_delete(state_, 1, bytes(exchange), 0);
+    expect_ok("delete");
+}
+
+void AmqpClient::declare_topic_exchange(std::string_view exchange) {
+    amqp_exchange_declare(state_, 1, bytes(exchange), amqp_cstring_bytes("topic"), 0, 1, 0, 0,
+                          amqp_empty_table);
+    expect_ok("declare");
+}
+
+void AmqpClient::bind_standing_queue(std::string_view queue, std::string_view exchange) {
+    amqp_queue_bind(state_, 1, bytes(queue), bytes(exchange), amqp_cstring_bytes("#"),
+                    amqp_empty_table);
+    expect_ok("bind");
+}
+
 void AmqpClient::declare_classic_queue(std::string_view queue) {
     amqp_queue_declare(state_, 1, bytes(queue), 0, 1, 0, 0, amqp_empty_table);
     expect_ok("declare");

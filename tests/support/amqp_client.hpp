@@ -38,6 +38,11 @@ public:
     std::optional<Message> get(std::string_view queue);
 
     void delete_queue(std::string_view queue);
+    void delete_exchange(std::string_view exchange);
+
+    /// A durable topic exchange, and what is bound to it with "#".
+    void declare_topic_exchange(std::string_view exchange);
+    void bind_standing_queue(std::string_view queue, std::string_view exchange);
     void declare_classic_queue(std::string_view queue);
 
 private:

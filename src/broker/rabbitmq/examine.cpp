@@ -133,6 +133,7 @@ private:
     Result<void> look_at_exchange(const std::string& exchange, const std::string& topic) {
         return look_at(fmt::format("exchange {}", exchange),
                        link_.inspect_exchange(kControlChannel, exchange),
+                       "is missing: somebody deleted it",
                        fmt::format("start the service that publishes {} again", topic));
     }
 
@@ -140,8 +141,8 @@ private:
         const std::string queue = queue_name(subscription, partition);
         const auto state = link_.inspect_queue(kControlChannel, queue);
         INSTEP_TRY(look_at(fmt::format("queue {}", queue),
-                           state ? Result<void>{} : std::unexpected(state.error()),
-                           "start the service that reads it again, then `instep verify`"));
+                           state ? Result<void>{} : std::unexpected(state.error()), kQueueIsMissing,
+                           kMakeQueueAnew));
         if (state && state->consumers > 1) {
             add(Severity::kWarning, fmt::format("queue {}", queue),
                 fmt::format("has {} consumers; a foreign one takes events away from Instep "
@@ -152,17 +153,21 @@ private:
         return {};
     }
 
-    Result<void> look_at(std::string subject, const Result<void>& seen, std::string fix) {
+    Result<void> look_at(std::string subject, const Result<void>& seen, std::string_view missing,
+                         std::string_view remake) {
         if (seen) {
             return {};
         }
         if (!link_.is_alive()) {
             return seen;
         }
-        const bool is_missing = seen.error().code == ErrorCode::kNotFound;
-        add(Severity::kProblem, std::move(subject),
-            is_missing ? "is missing: somebody deleted it" : seen.error().message,
-            is_missing ? std::move(fix) : "give the user its rights: rabbitmqctl set_permissions");
+        if (seen.error().code == ErrorCode::kNotFound) {
+            add(Severity::kProblem, std::move(subject), std::string(missing), std::string(remake));
+        } else {
+            const bool is_refused = seen.error().code == ErrorCode::kPermissionDenied;
+            add(Severity::kProblem, std::move(subject), seen.error().message,
+                is_refused ? "give the user its rights: rabbitmqctl set_permissions" : "");
+        }
         return {};
     }
 

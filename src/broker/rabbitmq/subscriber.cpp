@@ -196,9 +196,7 @@ Result<void> RabbitmqSubscriber::start(Link& link, Held& held) {
     }
     Error error = std::move(consumed).error();
     if (error.code == ErrorCode::kNotFound) {
-        error.message +=
-            "; somebody deleted it with the events it held: start the service again "
-            "to make it anew, then `instep verify` finds what is missing";
+        error.message += fmt::format("; it {}; {}", kQueueIsMissing, kMakeQueueAnew);
     } else if (error.code == ErrorCode::kTimeout) {
         error.message +=
             "; a queue without a leader does not answer: see docs/adr/0015-rabbitmq.md";

@@ -53,16 +53,39 @@ QueueSettings queue_settings(QueueKind kind) {
     return settings;
 }
 
+Result<void> declare_partition(Link& link, std::string_view topic, std::uint32_t partition) {
+    auto declared = link.declare_exchange(kControlChannel, partition_exchange(topic, partition),
+                                          ExchangeKind::kFanout);
+    if (!declared && declared.error().code == ErrorCode::kConflict) {
+        declared.error().message +=
+            "; if an earlier build made it, stop the services that use the topic, delete it (no "
+            "event is kept in it) and start them again";
+    }
+    return declared;
+}
+
 Result<void> declare_queues(Link& link, const Address& address, std::string_view subscription,
                             std::string_view topic, std::uint32_t partitions) {
     const QueueSettings settings = queue_settings(address.queue_kind);
     for (std::uint32_t partition = 0; partition < partitions; ++partition) {
         const std::string queue = queue_name(subscription, partition);
-        const std::string exchange = partition_exchange(topic, partition);
         INSTEP_TRY(link.declare_queue(kControlChannel, queue, settings));
         // Whoever declares the topic may not be as far yet.
-        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange, ExchangeKind::kFanout));
-        INSTEP_TRY(link.bind_queue(kControlChannel, queue, exchange));
+        INSTEP_TRY(declare_partition(link, topic, partition));
+        INSTEP_TRY(link.bind_queue(kControlChannel, queue, partition_exchange(topic, partition)));
+    }
+    return {};
+}
+
+/// A queue that is missing is left out: whoever reads it is told, and makes it anew.
+Result<void> bind_queues(Link& link, std::string_view subscription, std::string_view topic,
+                         std::uint32_t partitions) {
+    for (std::uint32_t partition = 0; partition < partitions; ++partition) {
+        const auto bound = link.bind_queue(kControlChannel, queue_name(subscription, partition),
+                                           partition_exchange(topic, partition));
+        if (!bound && bound.error().code != ErrorCode::kNotFound) {
+            return bound;
+        }
     }
     return {};
 }
@@ -114,15 +137,20 @@ Result<void> declare_topic(Link& link, const Address& address, std::string_view 
     }
     INSTEP_TRY(link.declare_exchange(kControlChannel, topic, ExchangeKind::kTopic));
     for (std::uint32_t partition = 0; partition < partitions; ++partition) {
-        const std::string exchange = partition_exchange(topic, partition);
-        INSTEP_TRY(link.declare_exchange(kControlChannel, exchange, ExchangeKind::kFanout));
-        INSTEP_TRY(link.bind_exchange(kControlChannel, topic, exchange));
+        INSTEP_TRY(declare_partition(link, topic, partition));
+        INSTEP_TRY(
+            link.bind_exchange(kControlChannel, topic, partition_exchange(topic, partition)));
     }
     for (const auto& [name, subscription] : catalogue.subscriptions) {
-        if (subscription.topic == topic && !subscription.has_queues) {
-            INSTEP_TRY(declare_queues(link, address, name, topic, partitions));
-            INSTEP_TRY(add_queues(link, name));
+        if (subscription.topic != topic) {
+            continue;
         }
+        if (subscription.has_queues) {
+            INSTEP_TRY(bind_queues(link, name, topic, partitions));
+            continue;
+        }
+        INSTEP_TRY(declare_queues(link, address, name, topic, partitions));
+        INSTEP_TRY(add_queues(link, name));
     }
     return {};
 }

@@ -25,14 +25,23 @@ std::string holder_name(std::string_view subscription, std::uint32_t partition);
 std::string members_name(std::string_view subscription);
 std::string seat_name(std::string_view subscription, std::size_t seat);
 
+/// What is said of a queue that stood once.
+inline constexpr std::string_view kQueueIsMissing =
+    "is missing, with the events it held: somebody deleted it, or the server lost it";
+
+/// What is to be done about it.
+inline constexpr std::string_view kMakeQueueAnew =
+    "start the service that reads it again, which makes it anew, then `instep verify`";
+
 /// The channel for what is done one at a time.
 inline constexpr amqp_channel_t kControlChannel = 1;
 
 /// Opens kControlChannel. Errors: those of Link.
 Result<void> open_control(Link& link);
 
-/// Errors: kInvalidArgument for a name or number out of bounds; kConflict if the topic has
-/// another number of partitions; those of Link.
+/// Makes the topic's exchanges and binds what queues there are for it: an exchange that was deleted
+/// took its bindings along. Errors: kInvalidArgument for a name or number out of bounds; kConflict
+/// if the topic has another number of partitions, or an exchange is of another type; those of Link.
 Result<void> declare_topic(Link& link, const Address& address, std::string_view topic,
                            std::uint32_t partitions);
 
