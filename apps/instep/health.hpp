@@ -31,8 +31,9 @@ struct FlowHealth {
     /// "relay of iam", "data-owner.lookup_users".
     std::string name;
 
-    /// "caught up", "behind", "no holder", "new", "filling", "refused", "replaying" or "parked"; or
-    /// the kind of its halt: "paused", "circuit_open", "failed_event" or "parked_limit".
+    /// "caught up", "behind", "no holder", "new", "filling", "refused", "replaying", "parked" or
+    /// "broken" (broker_problems.hpp); or the kind of its halt: "paused", "circuit_open",
+    /// "failed_event" or "parked_limit".
     std::string state;
     std::uint64_t lag_events = 0;
 

@@ -1,3 +1,4 @@
+#include "broker_problems.hpp"
 #include "command.hpp"
 #include "health.hpp"
 #include "output.hpp"
@@ -130,7 +131,7 @@ JsonObject to_json(const ServiceStatus& status, Timestamp now) {
 }
 
 void show_json(Output& output, const std::vector<ObservedService>& services, const Health& health,
-               Timestamp now) {
+               const std::vector<BrokerProblem>& problems, Timestamp now) {
     std::vector<JsonObject> objects;
     objects.reserve(services.size());
     for (const ObservedService& service : services) {
@@ -141,7 +142,8 @@ void show_json(Output& output, const std::vector<ObservedService>& services, con
                       .flag("caught_up", health.caught_up)
                       .text("summary", health.sentence)
                       .objects("services", objects)
-                      .objects("stages", to_json_list(stages_of(services), now)));
+                      .objects("stages", to_json_list(stages_of(services), now))
+                      .objects("broker_problems", to_json_list(problems)));
 }
 
 void show_parked(Output& output, const std::vector<ObservedService>& services, Timestamp now) {
@@ -222,6 +224,14 @@ void show_stages(Output& output, const std::vector<ObservedService>& services, T
     }
 }
 
+void show_problems(Output& output, const std::vector<BrokerProblem>& problems) {
+    const Table table = table_of(problems);
+    if (!table.empty()) {
+        output.line("");
+        output.table(table);
+    }
+}
+
 void show_slots(Output& output, const std::vector<ObservedService>& services) {
     Table table({{"SLOT"},
                  {"STATE"},
@@ -242,7 +252,7 @@ void show_slots(Output& output, const std::vector<ObservedService>& services) {
 }
 
 void show(Output& output, const std::vector<ObservedService>& services, const Health& health,
-          Timestamp now) {
+          const std::vector<BrokerProblem>& problems, Timestamp now) {
     const Style style = !health.healthy     ? Style::kBad
                         : !health.caught_up ? Style::kWarning
                                             : Style::kGood;
@@ -262,6 +272,7 @@ void show(Output& output, const std::vector<ObservedService>& services, const He
                        relayed == services.end() ? "" : relayed->status.relay_owner.value_or("-")});
     }
     output.table(table);
+    show_problems(output, problems);
     show_stages(output, services, now);
     show_replays(output, services, now);
     show_slots(output, services);
@@ -273,12 +284,14 @@ Result<ExitCode> status(Context& context, const StatusOptions& options) {
     INSTEP_TRY_ASSIGN(auto configs, load_services(options.files));
     Brokers brokers(context.clock);
     INSTEP_TRY_ASSIGN(const auto services, observe(std::move(configs), context.clock, brokers));
+    const std::vector<BrokerProblem> problems = find_broker_problems(services, brokers);
     const Timestamp now = context.clock.now();
-    const Health health = judge_health(services, now, *options.lag_max);
+    Health health = judge_health(services, now, *options.lag_max);
+    add_problems(health, problems, services);
     if (context.output.json()) {
-        show_json(context.output, services, health, now);
+        show_json(context.output, services, health, problems, now);
     } else {
-        show(context.output, services, health, now);
+        show(context.output, services, health, problems, now);
     }
     return options.check && !health.healthy ? ExitCode::kProblemFound : ExitCode::kOk;
 }

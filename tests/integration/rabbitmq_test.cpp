@@ -1,15 +1,22 @@
 // Services whose files name RabbitMQ, run by the program as anybody would.
 #include "tests/integration/cli/cli_fixture.hpp"
+#include "tests/support/amqp_client.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/rabbitmq_vhost.hpp"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include <csignal>
+#include <memory>
 
 namespace instep::test {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
 
 class RabbitmqServices : public CliTest {
 protected:
@@ -28,18 +35,55 @@ key = "id"
 columns = ["id", "username", "email"]
 )",
                                            vhost_.url()));
-        given_file("data_owner.toml", fmt::format(R"([service]
-name = "data-owner"
-database = "sqlite:data_owner.db"
+        given_replica("data-owner", "data_owner");
+        const Finished applied = run({"apply", "iam.toml", "data_owner.toml"});
+        ASSERT_EQ(applied.exit, 0) << applied.out << applied.err;
+    }
+
+    void given_replica(const std::string& service, const std::string& file) {
+        given_file(file + ".toml", fmt::format(R"([service]
+name = "{}"
+database = "sqlite:{}.db"
 broker = "{}"
 
 [[replica]]
 topic = "iam.user"
 table = "lookup_users"
 )",
-                                                  vhost_.url()));
-        const Finished applied = run({"apply", "iam.toml", "data_owner.toml"});
+                                               service, file, vhost_.url()));
+    }
+
+    /// Another service with a replica of its own, which must not mind.
+    void given_services_and_another() {
+        given_services_on_rabbitmq();
+        given_replica("crm", "crm");
+        const Finished applied = run({"apply", "crm.toml"});
         ASSERT_EQ(applied.exit, 0) << applied.out << applied.err;
+    }
+
+    void delete_queue_of_replica() {
+        AmqpClient(vhost_.server().port(), vhost_.name()).delete_queue("data-owner.lookup_users.0");
+    }
+
+    std::string name_of_ada(const std::string& database) {
+        return value(database, "SELECT username FROM lookup_users WHERE id = 1");
+    }
+
+    /// What `status` and `check` say as long as the queue is missing.
+    void expect_told() {
+        const Finished status = run({"status", "iam.toml", "data_owner.toml", "--check"});
+        EXPECT_EQ(status.exit, 8) << status.out << status.err;
+        EXPECT_THAT(status.out,
+                    AllOf(HasSubstr("data-owner.lookup_users is broken: queue "
+                                    "data-owner.lookup_users.0 is missing, with the events"),
+                          ContainsRegex("data-owner.lookup_users +broken"),
+                          HasSubstr("start the service that reads it again")));
+        const auto told = run_json({"status", "data_owner.toml"}, "instep.status/1");
+        EXPECT_EQ(told["healthy"], false);
+        EXPECT_EQ(told["broker_problems"][0]["subject"], "queue data-owner.lookup_users.0");
+        const Finished checked = run({"check", "data_owner.toml"});
+        EXPECT_EQ(checked.exit, 8) << checked.out << checked.err;
+        EXPECT_THAT(checked.out, HasSubstr("data-owner.lookup_users.0"));
     }
 
     void expect_in_step() {
@@ -100,6 +144,73 @@ TEST_F(RabbitmqServices, GoOnBehindAServerThatWasKilled) {
     sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
     vhost_.server().start();
 
+    expect_in_step();
+}
+
+TEST_F(RabbitmqServices, TellOfAQueueDeletedUnderThemAndFillTheReplicaAnewWhenStartedAgain) {
+    given_services_and_another();
+    const Process others(INSTEP_PROGRAM, options({"run", "iam.toml", "crm.toml"}));
+    auto reader = std::make_unique<Process>(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+    expect_in_step();
+    ASSERT_TRUE(eventually([&] { return !name_of_ada("crm.db").empty(); }));
+
+    delete_queue_of_replica();
+    sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
+    EXPECT_TRUE(eventually([&] { return name_of_ada("crm.db") == "ada.king"; }));
+    expect_told();
+    EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "another has no fault of its own";
+    EXPECT_NE(name_of_ada("data_owner.db"), "ada.king");
+
+    reader->signal(SIGTERM);
+    EXPECT_EQ(reader->wait().exit, 0);
+    reader = std::make_unique<Process>(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+    EXPECT_TRUE(eventually([&] { return name_of_ada("data_owner.db") == "ada.king"; }));
+    expect_in_step();
+}
+
+TEST_F(RabbitmqServices, TellOfAQueueDeletedWhileTheyStandAndFillTheReplicaAnewAtTheNextStart) {
+    given_services_and_another();
+    const Process others(INSTEP_PROGRAM, options({"run", "iam.toml", "crm.toml"}));
+    {
+        Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+        expect_in_step();
+        reader.signal(SIGTERM);
+        EXPECT_EQ(reader.wait().exit, 0);
+    }
+
+    delete_queue_of_replica();
+    sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
+    EXPECT_TRUE(eventually([&] { return name_of_ada("crm.db") == "ada.king"; }));
+    expect_told();
+    EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "another has no fault of its own";
+
+    const Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+    EXPECT_TRUE(eventually([&] { return name_of_ada("data_owner.db") == "ada.king"; }));
+    expect_in_step();
+}
+
+TEST_F(RabbitmqServices, KeepInTheLogWhatNoQueueTakes) {
+    given_services_on_rabbitmq();
+    const Process owner(INSTEP_PROGRAM, options({"run", "iam.toml"}));
+    {
+        Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+        expect_in_step();
+        reader.signal(SIGTERM);
+        EXPECT_EQ(reader.wait().exit, 0);
+    }
+
+    delete_queue_of_replica();
+    sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
+    expect_told();
+    const auto lag = [&] {
+        return run_json({"status", "iam.toml"},
+                        "instep.status/1")["services"][0]["relay"]["lag_events"]
+            .get<std::string>();
+    };
+    EXPECT_EQ(lag(), "1") << "it was published into nothing";
+
+    const Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+    EXPECT_TRUE(eventually([&] { return lag() == "0"; }));
     expect_in_step();
 }
 
