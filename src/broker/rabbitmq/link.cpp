@@ -46,14 +46,16 @@ void check_address(amqp_socket_t& socket, const std::string& host) {
     }
 }
 
-/// A queue whose node is still starting is not found either, and only the text says so.
+/// A queue whose node is still starting is not found either, a stream that was just declared may
+/// not be on its node yet, and only the text says so.
 bool is_away(std::string_view reason) {
-    return reason.find("down or inaccessible") != std::string_view::npos;
+    return reason.contains("down or inaccessible") ||
+           reason.contains("does not have a replica on the local node");
 }
 
 /// The reply codes of AMQP 0-9-1.
 ErrorCode code_of(std::uint16_t reply_code, std::string_view reason) {
-    if (reply_code == 404 && is_away(reason)) {
+    if ((reply_code == 404 || reply_code == 406) && is_away(reason)) {
         return ErrorCode::kUnavailable;
     }
     switch (reply_code) {
