@@ -21,9 +21,7 @@ test::Finished run(std::vector<std::string> arguments) {
 class Storm : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Storm, LosesNothingRepeatsNothingAndKeepsOrder) {
-    // A RabbitMQ 3.10 node that is killed often may lose a queue for good (docs/adr/0015).
-    const std::string seconds = GetParam() == "rabbitmq" ? "20" : "60";
-    const test::Finished storm = run({"--broker", GetParam(), "--seconds", seconds});
+    const test::Finished storm = run({"--broker", GetParam(), "--seconds", "60"});
     EXPECT_EQ(storm.exit, 0) << storm.out << storm.err;
     EXPECT_NE(storm.out.find("relay killed"), std::string::npos) << storm.out;
     EXPECT_NE(storm.out.find("consumer killed"), std::string::npos) << storm.out;
