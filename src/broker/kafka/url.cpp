@@ -99,6 +99,38 @@ Result<void> set(Cluster& cluster, std::string_view name, std::string value) {
     return {};
 }
 
+/// Of the values of security.protocol, which the client library takes in either case.
+bool names_login(std::string_view protocol) {
+    return protocol.starts_with("sasl_") || protocol.starts_with("SASL_");
+}
+
+// Where one of these is missing, the client library says nothing and does not log in, or looks for
+// a Kerberos ticket.
+Result<void> check_login(const Cluster& cluster) {
+    const auto is_there = [&](std::string_view begin) {
+        return std::ranges::any_of(cluster.properties, [&](const auto& property) {
+            return property.first.starts_with(begin);
+        });
+    };
+    const bool logs_in = std::ranges::any_of(cluster.properties, [](const auto& property) {
+        return property.first == "security.protocol" && names_login(property.second);
+    });
+    if (is_there("sasl.") && !logs_in) {
+        return wrong(
+            fmt::format("broker {}: the options sasl.* need security.protocol=sasl_ssl, or "
+                        "sasl_plaintext in a network that is trusted",
+                        cluster.display_url));
+    }
+    // Also spelt sasl.mechanisms.
+    if (is_there("sasl.username") && !is_there("sasl.mechanism")) {
+        return wrong(
+            fmt::format("broker {}: sasl.username needs sasl.mechanism=SCRAM-SHA-512, or "
+                        "SCRAM-SHA-256 or PLAIN, as the server has it",
+                        cluster.display_url));
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<Cluster> parse_url(std::string_view url) {
@@ -141,6 +173,7 @@ Result<Cluster> parse_url(std::string_view url) {
         }
         INSTEP_TRY(set(cluster, name, *std::move(value)));
     }
+    INSTEP_TRY(check_login(cluster));
     return cluster;
 }
 

@@ -47,6 +47,20 @@ TEST(KafkaUrlTest, SaysWhatIsWrongWithoutSecrets) {
     EXPECT_THAT(error_of("kafka://host:9092?security.protocol"), HasSubstr("no value"));
 }
 
+TEST(KafkaUrlTest, RefusesALoginThatWouldNotTakePlace) {
+    const std::string login = "kafka://host:9092?sasl.username=instep&sasl.password=hidden";
+    const std::string mechanism = "&sasl.mechanism=SCRAM-SHA-512";
+    const auto needs = [](const std::string& option) {
+        return AllOf(HasSubstr(option), Not(HasSubstr("hidden")));
+    };
+    EXPECT_THAT(error_of(login + mechanism), needs("security.protocol=sasl_ssl"));
+    EXPECT_THAT(error_of(login + mechanism + "&security.protocol=ssl"),
+                needs("security.protocol=sasl_ssl"));
+    EXPECT_THAT(error_of(login + "&security.protocol=sasl_ssl"), needs("sasl.mechanism="));
+    EXPECT_TRUE(parse_url(login + mechanism + "&security.protocol=SASL_PLAINTEXT"));
+    EXPECT_TRUE(parse_url(login + "&sasl.mechanisms=PLAIN&security.protocol=sasl_ssl"));
+}
+
 TEST(KafkaUrlTest, TakesNoOptionThatTheGuaranteesRestOn) {
     for (const char* option : {"acks=1", "enable.idempotence=false", "group.id=x",
                                "enable.auto.commit=true", "bootstrap.servers=x"}) {
