@@ -15,11 +15,7 @@ namespace instep::test {
 
 namespace {
 
-// What `kafka-storage format` writes. The rest of a format is this version's defaults.
-constexpr std::string_view kMeta = R"(version=1
-cluster.id=aW5zdGVwLXRlc3RzLWthZg
-node.id=1
-)";
+constexpr std::string_view kClusterId = "aW5zdGVwLXRlc3RzLWthZg";
 
 // Small enough for two cores; no waiting for more members before a group begins.
 constexpr std::string_view kSettings = R"(process.roles=broker,controller
@@ -82,12 +78,12 @@ bool is_listening(int port) {
 
 KafkaServer::KafkaServer(Options options) : options_(std::move(options)), daemon_(SIGKILL) {
     daemon_.run("mkdir data");
-    daemon_.write("meta.properties", kMeta);
-    daemon_.run("cp meta.properties data/");
     if (options_.tls) {
         make_certificates(daemon_);
     }
     advertised_port_ = options_.advertise ? options_.advertise(port()) : port();
+    write_settings();
+    format();
     start();
 }
 
@@ -96,7 +92,7 @@ KafkaServer& KafkaServer::shared() {
     return server;
 }
 
-void KafkaServer::start() {
+void KafkaServer::write_settings() const {
     std::ostringstream settings;
     settings << kSettings << "controller.quorum.voters=1@127.0.0.1:" << controller_port_.number()
              << "\nlisteners=PLAINTEXT://127.0.0.1:" << port()
@@ -107,6 +103,27 @@ void KafkaServer::start() {
         settings << line << "\n";
     }
     daemon_.write("server.properties", settings.str());
+}
+
+// Without users, what `kafka-storage format` would write: the rest is this version's defaults.
+void KafkaServer::format() {
+    if (options_.scram_users.empty()) {
+        daemon_.write("meta.properties",
+                      "version=1\ncluster.id=" + std::string(kClusterId) + "\nnode.id=1\n");
+        daemon_.run("cp meta.properties data/");
+        return;
+    }
+    std::string command = kJava + class_path() +
+                          " kafka.tools.StorageTool format --config server.properties "
+                          "--cluster-id " +
+                          std::string(kClusterId);
+    for (const std::string& user : options_.scram_users) {
+        command += " --add-scram '" + user + "'";
+    }
+    daemon_.run(command);
+}
+
+void KafkaServer::start() {
     if (!daemon_.start(kJava + class_path() + " kafka.Kafka server.properties",
                        [this] { return is_listening(port()); })) {
         daemon_.fail("Kafka does not start");

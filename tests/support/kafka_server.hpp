@@ -22,6 +22,10 @@ public:
         /// Takes TLS connections only; see ca_file(). Needs the program openssl.
         bool tls = false;
 
+        /// Users with SCRAM passwords, as `kafka-storage format --add-scram` takes them:
+        /// "SCRAM-SHA-256=[name=…,password=…]". They take a second more at the first start.
+        std::vector<std::string> scram_users{};
+
         /// Called with the server's port before it starts; returns the one that clients are sent
         /// to, such as a proxy's.
         std::function<int(int port)> advertise{};
@@ -51,6 +55,9 @@ public:
     [[nodiscard]] pid_t id() const { return daemon_.id(); }
 
 private:
+    void write_settings() const;
+    void format();
+
     const Options options_;
     const ReservedPort port_;
     const ReservedPort controller_port_;

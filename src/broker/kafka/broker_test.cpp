@@ -297,45 +297,6 @@ TEST_F(KafkaBrokerTest, AStaticMemberFindsItsPartitionsAsTheyWere) {
     EXPECT_EQ(after[0].epoch, before[0].epoch);
 }
 
-TEST(KafkaLoginTest, ARefusedLoginIsToldWithoutThePassword) {
-    KafkaServer server(
-        {.settings = {"listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,"
-                      "CONTROLLER:PLAINTEXT",
-                      "sasl.enabled.mechanisms=PLAIN", "sasl.mechanism.inter.broker.protocol=PLAIN",
-                      "listener.name.plaintext.plain.sasl.jaas.config="
-                      "org.apache.kafka.common.security.plain.PlainLoginModule required "
-                      "username=\"admin\" password=\"right\" user_admin=\"right\" "
-                      "user_instep=\"right\";"}});
-    const std::string options =
-        "security.protocol=sasl_plaintext&sasl.mechanism=PLAIN&"
-        "sasl.username=instep&sasl.password=";
-    const auto welcome = open_kafka_broker(server.url(options + "right")).value();
-    EXPECT_TRUE(welcome->publisher().value()->declare_topic("t", 1));
-
-    const auto broker = open_kafka_broker(server.url(options + "wrong-one")).value();
-    const auto declared = broker->publisher().value()->declare_topic("t", 1);
-    Event event;
-    event.id = "e1";
-    event.source = "shop";
-    event.type = "order.placed";
-    event.key = "k";
-    const auto outcome = broker->publisher().value()->publish(
-        {.topic = "t", .partition = 0, .events = std::span(&event, 1)});
-
-    ASSERT_FALSE(declared);
-    EXPECT_EQ(declared.error().code, ErrorCode::kPermissionDenied) << declared.error().message;
-    EXPECT_THAT(declared.error().message,
-                AllOf(HasSubstr("Authentication failed"), Not(HasSubstr("wrong-one"))));
-    ASSERT_TRUE(outcome.failure);
-    EXPECT_EQ(outcome.failure->code, ErrorCode::kPermissionDenied) << outcome.failure->message;
-    EXPECT_THAT(outcome.failure->message, Not(HasSubstr("wrong-one")));
-
-    const auto subscribed = broker->subscribe({.subscription = "s", .topic = "t", .member = "one"});
-    ASSERT_FALSE(subscribed);
-    EXPECT_EQ(subscribed.error().code, ErrorCode::kPermissionDenied) << subscribed.error().message;
-    EXPECT_THAT(subscribed.error().message, Not(HasSubstr("wrong-one")));
-}
-
 class KafkaTlsTest : public ::testing::Test {
 protected:
     std::unique_ptr<Broker> open_with(const std::string& options) {

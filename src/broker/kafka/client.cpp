@@ -14,6 +14,10 @@ namespace {
 
 constexpr std::size_t kErrorText = 512;
 
+// The library's first version that sends the right nonce in a SCRAM login, 2.6.1. Kafka took the
+// wrong one until 4.0.
+constexpr int kScramMended = 0x02060100;
+
 using Configuration = std::unique_ptr<rd_kafka_conf_t, Destroy<&rd_kafka_conf_destroy>>;
 
 void on_error(rd_kafka_t* /*client*/, int error, const char* reason, void* opaque) {
@@ -37,6 +41,11 @@ std::string_view advice_on(rd_kafka_resp_err_t trouble, std::string_view text) {
     // What the library calls it depends on which of its threads comes first.
     if (trouble == RD_KAFKA_RESP_ERR__SSL || text.contains("certificate verify failed")) {
         return "; the option ssl.ca.location names the certificates to trust";
+    }
+    if (trouble == RD_KAFKA_RESP_ERR__AUTHENTICATION && text.contains("SCRAM") &&
+        rd_kafka_version() < kScramMended) {
+        return "; librdkafka before 2.6.1 is refused by Kafka 4.0 and later whatever the password: "
+               "with those take sasl.mechanism=PLAIN over TLS, or a newer librdkafka";
     }
     switch (static_cast<int>(trouble)) {
         case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:

@@ -39,7 +39,9 @@ struct KafkaOptions {
 /// to nothing: a server that is not there is an error of the calls that need it. Values may be
 /// percent-encoded. Options of the client library go through, never into a message: those that
 /// begin with "security.", "sasl.", "ssl.", "socket.", "client.", "broker.", "queued.",
-/// "fetch.", "compression." or "reconnect.". Of our own there are
+/// "fetch.", "compression." or "reconnect.". A login is sasl.username and sasl.password with
+/// sasl.mechanism=SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN and security.protocol=sasl_ssl. Of our own
+/// there are
 ///
 ///     replication=N      copies of the topics that it makes; without it what the server says
 ///     cleanup=compact    topics that it makes keep the newest event of each key for ever;
