@@ -4,6 +4,7 @@
 #include "instep/base/fail_point.hpp"
 #include "key_batch.hpp"
 #include "parked_retries.hpp"
+#include "retry_budget.hpp"
 #include "whole_transactions.hpp"
 #include "workplace.hpp"
 
@@ -138,7 +139,7 @@ private:
             INSTEP_TRY(take_up_replays());
             INSTEP_TRY_ASSIGN(taken_in, receive());
         }
-        INSTEP_TRY_ASSIGN(const auto due, retries_.due());
+        INSTEP_TRY_ASSIGN(const auto due, find_due(passage));
         if (transactions_.has_far() && takes_new(passage)) {
             INSTEP_TRY_ASSIGN(const std::uint64_t retried, retries_.run(due, kEventsATryMax));
             INSTEP_TRY_ASSIGN(const std::uint64_t applied, transactions_.apply_far());
@@ -159,6 +160,16 @@ private:
         }
         INSTEP_TRY(work_.caution.settle());
         return plan.pending.empty() ? taken_in + dealt_with : dealt_with;
+    }
+
+    /// Parked keys that are to be tried in this step: while others wait, only in their share of the
+    /// time.
+    Result<std::vector<DueKey>> find_due(Passage passage) {
+        if (!takes_new(passage) || pending_.empty()) {
+            budget_.idle();
+        }
+        return budget_.is_open() || work_.caution.is_alone() ? retries_.due()
+                                                             : std::vector<DueKey>{};
     }
 
     /// What is tried in one step.
@@ -210,13 +221,23 @@ private:
 
     /// Returns how many events were dealt with.
     Result<std::uint64_t> carry_out(const Plan& plan) {
+        INSTEP_TRY_ASSIGN(const Timestamp began, work_.connection->now());
         INSTEP_TRY_ASSIGN(const std::uint64_t retried,
                           retries_.run(plan.keys, plan.events_of_key_max));
         if (plan.pending.empty()) {
             return retried;
         }
-        INSTEP_TRY_ASSIGN(const std::uint64_t applied, apply(plan.pending));
-        return applied + retried;
+        INSTEP_TRY_ASSIGN(const Timestamp tried, work_.connection->now());
+        const auto applied = apply(plan.pending);
+        if (!applied) {
+            // Others get no further, so they need no share.
+            budget_.idle();
+            return applied;
+        }
+        INSTEP_TRY_ASSIGN(const Timestamp ended, work_.connection->now());
+        budget_.tried(tried - began);
+        budget_.applied(ended - tried);
+        return *applied + retried;
     }
 
     /// Returns how many deliveries are behind now.
@@ -405,6 +426,7 @@ private:
     /// Only where whole transactions are applied.
     WholeTransactions transactions_;
     ParkedRetries retries_;
+    RetryBudget budget_;
 
     const bool delivers_ahead_;
 

@@ -124,9 +124,13 @@ Result<void> Gate::read_control() {
     if (known && !rows->is_null(1)) {
         paused_ = paused_by(rows->text(2), rows->text(3), time_of(rows->integer(1)));
     }
-    // Another member may have freed keys that counted here, and does not say so.
-    const bool is_full = halt_ && halt_->kind == HaltKind::kParkedLimit;
-    revised_ = revised_ || is_full || (revision_ >= 0 && revision != revision_);
+    rows.reset();
+    revised_ = revised_ || (revision_ >= 0 && revision != revision_);
+    if (halt_ && halt_->kind == HaltKind::kParkedLimit) {
+        // Another member may have freed keys that counted here, and does not say so.
+        INSTEP_TRY_ASSIGN(const ParkedTotals totals, work_.parking.count(*work_.connection));
+        revised_ = revised_ || !is_full(totals.keys + totals.skipped_events, totals.bytes);
+    }
     revision_ = revision;
     read_again_ = now + kControlEvery;
     return {};
@@ -145,9 +149,7 @@ Result<std::optional<Halt>> Gate::find_halt() {
             return failed;
         }
     }
-    const Parking& parking = work_.parking;
-    if (parking.key_count() >= work_.options.parked_keys_max ||
-        parking.bytes() >= work_.options.parked_bytes_max) {
+    if (is_full(work_.parking.key_count(), work_.parking.bytes())) {
         return Halt{HaltKind::kParkedLimit,
                     fmt::format("as much is set aside as may be ({} keys, {} bytes); retry or "
                                 "discard dead letters, or raise the limit",
@@ -155,6 +157,10 @@ Result<std::optional<Halt>> Gate::find_halt() {
                     clock_.now()};
     }
     return std::nullopt;
+}
+
+bool Gate::is_full(std::uint64_t keys, std::uint64_t bytes) const {
+    return keys >= work_.options.parked_keys_max || bytes >= work_.options.parked_bytes_max;
 }
 
 /// Of any partition: another member may hold the one where it failed.

@@ -87,6 +87,9 @@ private:
     Result<void> read_control();
     Result<std::optional<Halt>> find_halt();
     Result<std::optional<Halt>> find_failed_event();
+
+    /// As much is set aside as may be.
+    [[nodiscard]] bool is_full(std::uint64_t keys, std::uint64_t bytes) const;
     Result<Passage> find_probe();
     Result<void> tell();
     void show_circuit();

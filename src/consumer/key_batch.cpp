@@ -39,7 +39,7 @@ Result<void> KeyBatch::in_one_piece(std::span<const Delivery> pending) {
         INSTEP_TRY_ASSIGN(work_.is_seen_early, work_.connection->relax_commit());
     }
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
-    INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, all_of(pending), now));
+    const Deliveries free = set_aside_parked(all_of(pending), now);
     INSTEP_TRY_ASSIGN(const ApplyCounts counts, work_.handle(transaction, events_of(free)));
     INSTEP_FAIL_POINT("consumer.after_handle");
     return work_.commit(transaction, counts, newest_positions(pending), now);
@@ -48,26 +48,23 @@ Result<void> KeyBatch::in_one_piece(std::span<const Delivery> pending) {
 Result<void> KeyBatch::by_lanes(std::span<const Delivery> pending) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
-    INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_parked(transaction, all_of(pending), now));
-    ApplyCounts counts;
-    for (const Deliveries& piece : split_into_lanes(free, work_.options.lanes)) {
-        // Asked again, since a key may have failed in an earlier piece.
-        INSTEP_TRY_ASSIGN(const Deliveries lane, set_aside_parked(transaction, piece, now));
-        INSTEP_TRY_ASSIGN(const ApplyCounts applied, apply_lane(transaction, lane, now));
-        counts += applied;
+    Course course{Attempts(work_, transaction), now};
+    const Deliveries free = set_aside_parked(all_of(pending), now);
+    for (const Deliveries& lane : split_into_lanes(free, work_.options.lanes)) {
+        INSTEP_TRY(apply_lane(course, lane));
     }
     INSTEP_FAIL_POINT("consumer.after_handle");
-    return work_.commit(transaction, counts, newest_positions(pending), now);
+    return work_.commit(transaction, course.counts, newest_positions(pending), now);
 }
 
 /// So that what stands before a failure takes effect although what stands behind may not be tried.
 Result<Dealt> KeyBatch::in_order(std::span<const Delivery> pending) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
-    ApplyCounts counts;
+    Course course{Attempts(work_, transaction), now};
     Dealt dealt;
     for (const Delivery& delivery : pending) {
-        const auto goes_on = try_one(transaction, delivery, counts, now);
+        const auto goes_on = try_one(course, delivery);
         if (!goes_on && work_.stops_where_target_is_down(goes_on.error().code)) {
             dealt.failure = goes_on.error();
             break;
@@ -79,7 +76,7 @@ Result<Dealt> KeyBatch::in_order(std::span<const Delivery> pending) {
         }
     }
     if (dealt.deliveries > 0) {
-        INSTEP_TRY(work_.commit(transaction, counts,
+        INSTEP_TRY(work_.commit(transaction, course.counts,
                                 newest_positions(pending.first(dealt.deliveries)), now));
     }
     return dealt;
@@ -90,13 +87,12 @@ bool KeyBatch::waits(const Delivery& delivery) const {
 }
 
 /// Parks what is malformed or stands behind a parked event; returns the rest.
-Result<Deliveries> KeyBatch::set_aside_parked(Transaction& transaction,
-                                              const Deliveries& deliveries, Timestamp now) {
+Deliveries KeyBatch::set_aside_parked(const Deliveries& deliveries, Timestamp now) {
     Deliveries free;
     free.reserve(deliveries.size());
     for (const Delivery* delivery : deliveries) {
         if (delivery->malformed || waits(*delivery)) {
-            INSTEP_TRY(set_aside(transaction, *delivery, now));
+            set_aside(*delivery, now);
         } else {
             free.push_back(delivery);
         }
@@ -104,88 +100,66 @@ Result<Deliveries> KeyBatch::set_aside_parked(Transaction& transaction,
     return free;
 }
 
-Result<void> KeyBatch::set_aside(Transaction& transaction, const Delivery& delivery,
-                                 Timestamp now) {
-    INSTEP_TRY(work_.parking.park(transaction, delivery, now));
-    const std::string key(parked_key_of(delivery));
+void KeyBatch::set_aside(const Delivery& delivery, Timestamp now) {
+    work_.parking.park(delivery, now);
+    const std::string_view key = parked_key_of(delivery);
     if (delivery.malformed && !work_.parking.holds(key)) {
-        INSTEP_TRY(work_.fail_key(transaction, key, {*delivery.malformed}, now));
+        work_.fail_key(key, {*delivery.malformed}, now);
     }
-    INSTEP_FAIL_POINT("consumer.after_park");
+}
+
+/// All of it at once; if something of it fails, one by one.
+Result<void> KeyBatch::apply_lane(Course& course, const Deliveries& lane) {
+    // Asked again, since a key may have failed in an earlier piece.
+    const Deliveries free = set_aside_parked(lane, course.now);
+    const auto applied = course.attempts.apply(events_of(free));
+    if (applied) {
+        course.counts += *applied;
+        return {};
+    }
+    if (!blames_event(applied.error().code)) {
+        return std::unexpected(applied.error());
+    }
+    for (const Delivery* delivery : free) {
+        INSTEP_TRY(try_one(course, *delivery));
+    }
     return {};
 }
 
-Result<ApplyCounts> KeyBatch::apply_lane(Transaction& transaction, const Deliveries& lane,
-                                         Timestamp now) {
-    INSTEP_TRY(transaction.set_savepoint());
-    auto applied = work_.handle(transaction, events_of(lane));
-    if (applied) {
-        INSTEP_TRY(transaction.release_savepoint());
-        return applied;
-    }
-    if (!blames_event(applied.error().code)) {
-        return applied;
-    }
-    INSTEP_TRY(transaction.rollback_to_savepoint());
-    INSTEP_TRY(transaction.release_savepoint());
-    return one_by_one(transaction, lane, now);
-}
-
-Result<ApplyCounts> KeyBatch::one_by_one(Transaction& transaction, const Deliveries& lane,
-                                         Timestamp now) {
-    ApplyCounts counts;
-    for (const Delivery* delivery : lane) {
-        INSTEP_TRY(try_one(transaction, *delivery, counts, now));
-    }
-    return counts;
-}
-
-Result<bool> KeyBatch::try_one(Transaction& transaction, const Delivery& delivery,
-                               ApplyCounts& counts, Timestamp now) {
+Result<bool> KeyBatch::try_one(Course& course, const Delivery& delivery) {
     if (delivery.malformed || waits(delivery)) {
-        INSTEP_TRY(set_aside(transaction, delivery, now));
+        set_aside(delivery, course.now);
         return !delivery.malformed || !work_.policies.stops_at(delivery.malformed->code);
     }
     const Delivery* const one = &delivery;
-    INSTEP_TRY(transaction.set_savepoint());
-    const auto applied = work_.handle(transaction, events_of(std::span(&one, 1)));
+    const auto applied = course.attempts.apply(events_of(std::span(&one, 1)));
     if (applied) {
-        counts += *applied;
-        INSTEP_TRY(transaction.release_savepoint());
+        course.counts += *applied;
         return true;
     }
-    if (!blames_event(applied.error().code) &&
-        !work_.stops_where_target_is_down(applied.error().code)) {
-        return std::unexpected(applied.error());
-    }
-    INSTEP_TRY(transaction.rollback_to_savepoint());
-    INSTEP_TRY(transaction.release_savepoint());
     if (!blames_event(applied.error().code)) {
         return std::unexpected(applied.error());
     }
     const KeyFailure failure = work_.failure_of(applied.error());
-    INSTEP_TRY(refuse(transaction, delivery, failure, now));
+    refuse(delivery, failure, course.now);
     return !work_.policies.stops_at(failure.error.code);
 }
 
 Result<void> KeyBatch::give_up(const Delivery& delivery, const KeyFailure& failure) {
     INSTEP_TRY_ASSIGN(Transaction transaction, work_.begin());
     INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
-    INSTEP_TRY(refuse(transaction, delivery, failure, now));
+    refuse(delivery, failure, now);
     return work_.commit(transaction, {}, newest_positions(std::span(&delivery, 1)), now);
 }
 
-Result<void> KeyBatch::refuse(Transaction& transaction, const Delivery& delivery,
-                              const KeyFailure& failure, Timestamp now) {
-    INSTEP_TRY(work_.parking.park(transaction, delivery, now));
-    INSTEP_TRY(work_.fail_key(transaction, delivery.event.key, failure, now));
-    INSTEP_FAIL_POINT("consumer.after_park");
+void KeyBatch::refuse(const Delivery& delivery, const KeyFailure& failure, Timestamp now) {
+    work_.parking.park(delivery, now);
+    work_.fail_key(delivery.event.key, failure, now);
     work_.logger.error("consumer.key_parked", {{"subscription", work_.options.subscription},
                                                {"key", delivery.event.key},
                                                {"event_id", delivery.event.id},
                                                {"type", delivery.event.type},
                                                {"error", failure.error.message}});
-    return {};
 }
 
 }  // namespace instep

@@ -2,6 +2,7 @@
 // event is refused is set aside with everything behind it.
 #pragma once
 
+#include "attempts.hpp"
 #include "workplace.hpp"
 
 #include <cstddef>
@@ -37,21 +38,24 @@ private:
     Result<void> by_lanes(std::span<const Delivery> pending);
     Result<Dealt> in_order(std::span<const Delivery> pending);
 
+    /// What a transaction holds on the way.
+    struct Course {
+        Attempts attempts;
+        Timestamp now;
+        ApplyCounts counts{};
+    };
+
     /// Tries the event by itself; parks it if it is to blame. Returns whether what is behind it may
     /// be tried.
-    Result<bool> try_one(Transaction& transaction, const Delivery& delivery, ApplyCounts& counts,
-                         Timestamp now);
-    Result<void> set_aside(Transaction& transaction, const Delivery& delivery, Timestamp now);
+    Result<bool> try_one(Course& course, const Delivery& delivery);
+    void set_aside(const Delivery& delivery, Timestamp now);
     /// True if events of its key are parked. What a replay passes over waits for nothing.
     [[nodiscard]] bool waits(const Delivery& delivery) const;
-    Result<Deliveries> set_aside_parked(Transaction& transaction, const Deliveries& deliveries,
-                                        Timestamp now);
-    Result<ApplyCounts> apply_lane(Transaction& transaction, const Deliveries& lane, Timestamp now);
-    Result<ApplyCounts> one_by_one(Transaction& transaction, const Deliveries& lane, Timestamp now);
+    Deliveries set_aside_parked(const Deliveries& deliveries, Timestamp now);
+    Result<void> apply_lane(Course& course, const Deliveries& lane);
 
     /// Parks what was refused, and the key with it.
-    Result<void> refuse(Transaction& transaction, const Delivery& delivery,
-                        const KeyFailure& failure, Timestamp now);
+    void refuse(const Delivery& delivery, const KeyFailure& failure, Timestamp now);
 
     Workplace& work_;
 };

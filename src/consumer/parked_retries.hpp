@@ -1,11 +1,11 @@
 // Tries parked keys again once they are due, each key's events in their order.
 #pragma once
 
+#include "attempts.hpp"
 #include "workplace.hpp"
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 namespace instep {
@@ -22,16 +22,30 @@ public:
     Result<std::vector<DueKey>> due();
 
     /// Tries them, the oldest `events_max` events of each key at once; returns how many took
-    /// effect.
+    /// effect. Stops before the end when it has taken long enough, so that others need not wait.
+    ///
+    /// Errors: what is no event's fault; keys before the one that was tried then are done.
     Result<std::uint64_t> run(std::span<const DueKey> keys, std::int64_t events_max);
 
 private:
-    Result<std::uint64_t> retry(const DueKey& due, std::int64_t events_max, Timestamp now);
+    /// What one transaction has done so far.
+    struct Course {
+        Attempts attempts;
+        Timestamp now;
+        ApplyCounts counts{};
+        std::uint64_t keys = 0;
+        std::uint64_t events = 0;
+        std::vector<std::string_view> released{};
+    };
+
+    Result<std::uint64_t> run_together(std::span<const DueKey> keys, std::int64_t events_max);
+    Result<void> try_key(Course& course, const WaitingKey& key);
+    Result<void> finish(Transaction& transaction, const Course& course);
 
     /// The oldest event only, noted before.
-    Result<std::uint64_t> retry_alone(const DueKey& due, Timestamp now);
-    Result<std::uint64_t> apply(const std::string& key, Timestamp now, std::int64_t events_max);
-    Result<void> fail_key(const std::string& key, const KeyFailure& failure, Timestamp now);
+    Result<std::uint64_t> run_alone(const DueKey& due);
+    Result<void> give_up(const WaitingKey& key, KeyFailure failure);
+    Result<ApplyCounts> apply(Attempts& attempts, std::span<const ParkedEvent> parked);
 
     Workplace& work_;
 };

@@ -310,6 +310,22 @@ TEST_P(ErrorPoliciesTest, TheClassOfTheLastFailureDecides) {
     EXPECT_EQ(attempts, (std::map<std::string, std::uint32_t>{{"a", 4}, {"b", 1}, {"c", 2}}));
 }
 
+TEST_P(ErrorPoliciesTest, AFailureBehindASkippedEventIsTheFirstOfItsOwn) {
+    options.policies[ErrorCode::kCorrupt] = {{}, 1, OnFailure::kSkip};
+    options.attempts_max = 5;
+    start();
+    errors = {{"b1", ErrorCode::kCorrupt}};
+    bad = {"b2"};
+    publish({"b", "b", "b"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_EQ(value_of(*system.owner, "SELECT attempts FROM instep_parked_key"), "1");
+    EXPECT_EQ(value_of(*system.owner,
+                       "SELECT count(*) FROM instep_parked_event WHERE skipped_us IS NULL"),
+              "2");
+    bad.clear();
+    settle_until({"b2", "b3"});
+}
+
 TEST_P(ErrorPoliciesTest, AttemptsCountOverAllClasses) {
     options.policies[ErrorCode::kTimeout] = {{1ms, 1.0, 1ms, 0.0}, 0, OnFailure::kBlockKey};
     start();

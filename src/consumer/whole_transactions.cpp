@@ -109,11 +109,13 @@ Result<Deliveries> WholeTransactions::set_aside_ranges(Transaction& transaction,
             free.push_back(delivery);
             continue;
         }
-        INSTEP_TRY(work_.parking.park(transaction, *delivery, now));
+        work_.parking.park(*delivery, now);
         if (!waits) {
-            INSTEP_TRY(work_.parking.fail_key(transaction, key, {*range_refusal_}, now));
+            work_.parking.fail_key(key, {*range_refusal_}, now);
         }
-        INSTEP_FAIL_POINT("consumer.after_park");
+        if (work_.parking.is_large()) {
+            INSTEP_TRY(work_.parking.write(transaction));
+        }
     }
     return free;
 }

@@ -56,6 +56,11 @@ Result<ApplyCounts> Workplace::handle(Transaction& transaction,
 Result<void> Workplace::commit(Transaction& transaction, const ApplyCounts& counts,
                                const Positions& reached, Timestamp now) {
     INSTEP_TRY(caution.end_event(transaction));
+    INSTEP_TRY(parking.write(transaction));
+    if (parking.skipped() > 0) {
+        INSTEP_TRY(add_progress(transaction, options.subscription, {.partition = held.first()},
+                                {.discarded = parking.skipped()}, now));
+    }
     ApplyCounts added = counts;
     for (auto next = reached.begin(); next != reached.end() && next != std::prev(reached.end());
          ++next) {
@@ -85,21 +90,15 @@ KeyFailure Workplace::failure_of(Error error) {
     return failure;
 }
 
-Result<void> Workplace::fail_key(Transaction& transaction, const std::string& key,
-                                 const KeyFailure& failure, Timestamp now) {
+void Workplace::fail_key(std::string_view key, const KeyFailure& failure, Timestamp now) {
     instruments.failed();
-    INSTEP_TRY_ASSIGN(const FailedKey became, parking.fail_key(transaction, key, failure, now));
-    if (became == FailedKey::kRetried) {
-        return {};
+    const FailedKey became = parking.fail_key(key, failure, now);
+    if (became != FailedKey::kRetried) {
+        logger.error(became == FailedKey::kDead ? "consumer.dead_letter" : "consumer.event_skipped",
+                     {{"subscription", options.subscription},
+                      {"key", key},
+                      {"error", failure.error.message}});
     }
-    logger.error(
-        became == FailedKey::kDead ? "consumer.dead_letter" : "consumer.event_skipped",
-        {{"subscription", options.subscription}, {"key", key}, {"error", failure.error.message}});
-    if (became == FailedKey::kSkipped) {
-        INSTEP_TRY(add_progress(transaction, options.subscription, {.partition = held.first()},
-                                {.discarded = 1}, now));
-    }
-    return {};
 }
 
 Result<std::optional<KeyFailure>> Workplace::begin_alone(std::uint32_t partition,

@@ -14,7 +14,7 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <utility>
 
 namespace instep {
@@ -32,7 +32,7 @@ struct Workplace {
 
     Result<ApplyCounts> handle(Transaction& transaction, std::span<const Event* const> events);
 
-    /// Commits together with the progress.
+    /// Commits together with the progress and what changed about parked keys.
     Result<void> commit(Transaction& transaction, const ApplyCounts& counts,
                         const Positions& reached, Timestamp now);
 
@@ -40,8 +40,7 @@ struct Workplace {
     KeyFailure failure_of(Error error);
 
     /// The key's oldest event has failed once more.
-    Result<void> fail_key(Transaction& transaction, const std::string& key,
-                          const KeyFailure& failure, Timestamp now);
+    void fail_key(std::string_view key, const KeyFailure& failure, Timestamp now);
 
     /// What the handler said of its target since this was asked last: nothing, if it was not
     /// called.

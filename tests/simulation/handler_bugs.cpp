@@ -39,9 +39,9 @@ private:
 std::vector<PlantedBug> handler_bugs() {
     std::vector<PlantedBug> bugs{
         bug_of("redrive_newest_first", "of what waits for a key, the newest is tried first",
-               {.where = "SELECT number, envelope, discarded_us",
-                .part = "ORDER BY number",
-                .replacement = "ORDER BY number DESC"}),
+               {.where = "SELECT k.key, k.attempts, e.number",
+                .part = "ORDER BY e.number",
+                .replacement = "ORDER BY e.number DESC"}),
         bug_of("key_freed_too_early", "a key is free although events wait for it",
                {.where = "DELETE FROM instep_parked_key",
                 .part = "AND NOT EXISTS",
