@@ -65,6 +65,12 @@ Result<Position> ReplayStart::find_in(const KeptEvents& kept, std::string_view t
                         fmt::format("events up to position {} of topic {} are no longer kept",
                                     kept.before, topic));
         }
+        if (position > std::max(kept.newest, kept.before)) {
+            return fail(ErrorCode::kNotFound,
+                        fmt::format("topic {} keeps no event as new as position {}; what it keeps "
+                                    "stands between positions {} and {}",
+                                    topic, position, kept.before, kept.newest));
+        }
         return std::max(position, kept.before);
     }
     if (kind_ == "time" && kept.is_trimmed && (!kept.oldest || micros(*kept.oldest) > at_)) {

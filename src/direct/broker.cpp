@@ -120,12 +120,11 @@ Result<void> DirectBroker::lag_in(const DirectOwner& owner, std::string_view top
         if (!name || (!topic.empty() && name->topic != topic)) {
             continue;
         }
-        INSTEP_TRY_ASSIGN(const auto confirmed, last_confirmed(*connection, reader));
         INSTEP_TRY_ASSIGN(const LogLag behind, log_lag(*connection, reader, name->topic));
         SubscriptionLag lag;
         lag.subscription = name->subscription;
         lag.topic = name->topic;
-        lag.acknowledged = confirmed ? position_of(*confirmed, connection->dialect()) : 0;
+        INSTEP_TRY_ASSIGN(lag.acknowledged, acknowledged_by(*connection, reader));
         lag.newest = lag.acknowledged + behind.events;
         lag.events = behind.events;
         lag.oldest = behind.oldest;

@@ -52,8 +52,7 @@ Result<std::vector<Assignment>> DirectSubscriber::assignments() {
     }
     if (lease_epoch_ != lease_.epoch()) {
         start_over();
-        INSTEP_TRY_ASSIGN(const auto confirmed, last_confirmed(*connection_, reader_name_));
-        acknowledged_ = confirmed ? position_of(*confirmed, connection_->dialect()) : 0;
+        INSTEP_TRY_ASSIGN(acknowledged_, acknowledged_by(*connection_, reader_name_));
         lease_epoch_ = lease_.epoch();
     }
     return std::vector{Assignment{0, lease_epoch_, acknowledged_}};
@@ -265,18 +264,35 @@ Result<void> DirectSubscriber::rewind(std::uint32_t partition, Position position
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection_, TransactionMode::kWrite));
     INSTEP_TRY(lease_.check(transaction));
-    // Under the transaction, for the log is trimmed by others.
+    // Before the look at what is kept, for the log is trimmed by others.
+    INSTEP_TRY_ASSIGN(const std::uint64_t read,
+                      rewind_reader(transaction, reader_name_, seq_of(position)));
+    INSTEP_TRY(check_room(read));
     INSTEP_TRY_ASSIGN(const LogKept kept, log_kept(*connection_, options_.topic));
     if (kept.is_trimmed && seq_of(position) + 1 < kept.oldest_seq) {
         return fail(ErrorCode::kNotFound,
                     fmt::format("events of topic {} behind position {} have been deleted",
                                 options_.topic, position));
     }
-    INSTEP_TRY(rewind_reader(transaction, reader_name_, seq_of(position)));
     INSTEP_TRY(transaction.commit());
     start_over();
     acknowledged_ = position_of_seq(seq_of(position));
     return {};
+}
+
+/// What is read again must have positions below that of what was read last.
+Result<void> DirectSubscriber::check_room(std::uint64_t seq) const {
+    if (!counts_snapshots(connection_->dialect())) {
+        return {};
+    }
+    INSTEP_TRY_ASSIGN(const auto confirmed, last_confirmed(*connection_, reader_name_));
+    if (confirmed && position_of_seq(seq) < position_of(*confirmed, connection_->dialect())) {
+        return {};
+    }
+    return fail(ErrorCode::kConflict,
+                fmt::format("{} has read topic {} in too few batches to go back; ask again when "
+                            "more events have come",
+                            options_.subscription, options_.topic));
 }
 
 Result<void> DirectSubscriber::check_held(std::uint32_t partition) const {

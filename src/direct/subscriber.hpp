@@ -65,6 +65,7 @@ private:
     Result<void> confirm(std::size_t count);
     Result<void> advance();
     Result<void> check_held(std::uint32_t partition) const;
+    Result<void> check_room(std::uint64_t seq) const;
 
     /// After an error, and after another member: what is remembered of the log may be wrong.
     void start_over();

@@ -78,12 +78,13 @@ Result<void> make_ahead(Transaction& transaction) {
 Result<std::int64_t> read_by_all(Transaction& transaction) {
     INSTEP_TRY_ASSIGN(
         const auto rows,
-        transaction.query("SELECT CASE WHEN EXISTS (SELECT 1 FROM instep.cursor GROUP BY reader "
-                          "    HAVING count(*) < max(partitions)) THEN 0 "
-                          "  ELSE coalesce((SELECT min(least(base_seq, (SELECT min(split_part(w, "
-                          "':', 2)::bigint) "
-                          "      FROM unnest(string_to_array(nullif(base_waits, ''), ',')) AS w))) "
-                          "    FROM instep.cursor), 0) END"));
+        transaction.query(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM instep.cursor GROUP BY reader "
+            "    HAVING count(*) < max(partitions)) THEN 0 "
+            "  ELSE coalesce((SELECT min(least(base_seq, past_seq, (SELECT min(split_part(w, "
+            "':', 2)::bigint) "
+            "      FROM unnest(string_to_array(nullif(base_waits, ''), ',')) AS w))) "
+            "    FROM instep.cursor), 0) END"));
     INSTEP_TRY(rows->next());
     return rows->integer(0);
 }

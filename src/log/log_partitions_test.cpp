@@ -3,6 +3,7 @@
 #include "instep/db/postgres/database.hpp"
 #include "instep/db/schema.hpp"
 #include "instep/log/log.hpp"
+#include "instep/log/rewind.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/log_reading.hpp"
 #include "tests/support/postgres_database.hpp"
@@ -99,6 +100,50 @@ TEST_F(LogPartitionsTest, AreDroppedOnceEverybodyHasReadThem) {
     EXPECT_TRUE(has("log_passing_1000001"));
     append(writer, "later");
     EXPECT_THAT(one.take_all(), ElementsAre("later=1"));
+}
+
+TEST_F(LogPartitionsTest, StayWhileAReaderThatWasTakenBackHasToReadThem) {
+    LogReading reading(*database, {.name = "one"});
+    append(writer, "old");
+    trim();
+    given_next_number(1'000'001);
+    append(writer, "new");
+    reading.take_all();
+    append(writer, "next");
+    reading.take_all();
+    auto transaction = expect_value(Transaction::begin(*connection, TransactionMode::kWrite));
+    EXPECT_FALSE(expect_value(log_kept(*connection, "t")).is_trimmed);
+    expect_value(rewind_reader(transaction, "one", 0));
+    expect_value(transaction.commit());
+    trim();
+    EXPECT_TRUE(has("log_passing_1"));
+    LogReading again(*database, {.name = "one"});
+    EXPECT_THAT(again.take_all(), SizeIs(3));
+    append(writer, "last");
+    again.take_all();
+    trim_until_gone("log_passing_1");
+    const LogKept kept = expect_value(log_kept(*connection, "t"));
+    EXPECT_TRUE(kept.is_trimmed);
+    EXPECT_EQ(kept.oldest_seq, 1'000'001U);
+}
+
+TEST_F(LogPartitionsTest, AreNotDroppedWhileAReaderIsTakenBack) {
+    LogReading reading(*database, {.name = "one"});
+    append(writer, "old");
+    trim();
+    given_next_number(1'000'001);
+    append(writer, "new");
+    reading.take_all();
+    append(writer, "next");
+    reading.take_all();
+    auto transaction = expect_value(Transaction::begin(*connection, TransactionMode::kWrite));
+    expect_value(rewind_reader(transaction, "one", 0));
+    const auto other = expect_value(database->connect());
+    auto trimming = expect_value(Transaction::begin(*other, TransactionMode::kWrite));
+    EXPECT_EQ(expect_value(trim_log(trimming, clock.now() + std::chrono::hours(1), 1000)), 0U);
+    expect_value(trimming.commit());
+    expect_value(transaction.commit());
+    EXPECT_TRUE(has("log_passing_1"));
 }
 
 TEST_F(LogPartitionsTest, StayWhileAnOpenTransactionHasRowsThere) {

@@ -2,6 +2,7 @@
 
 #include "instep/base/bytes.hpp"
 #include "instep/db/dialect.hpp"
+#include "past_reader.hpp"
 #include "sequence_reader.hpp"
 #include "snapshot_reader.hpp"
 
@@ -88,9 +89,11 @@ std::unexpected<Error> cursor_is_gone(const LogReaderOptions& options) {
 Result<std::unique_ptr<LogReader>> LogReader::open(Connection& connection, LogReaderOptions options,
                                                    ChunkSource* chunks) {
     INSTEP_TRY(check(options));
-    return reads_by_snapshot(connection)
-               ? SnapshotReader::open(connection, std::move(options), chunks)
-               : SequenceReader::open(connection, std::move(options), chunks);
+    if (!reads_by_snapshot(connection)) {
+        return SequenceReader::open(connection, std::move(options), chunks);
+    }
+    INSTEP_TRY_ASSIGN(auto present, SnapshotReader::open(connection, options, chunks));
+    return PastReader::before(std::move(present), connection, options);
 }
 
 Result<std::optional<std::uint32_t>> surpass(Transaction& transaction, LogReader& reader,

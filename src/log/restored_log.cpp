@@ -36,7 +36,7 @@ Result<void> restamp_restored_log(Transaction& transaction) {
         "UPDATE instep.cursor SET batch = batch + 1, open = pg_current_snapshot(), "
         "open_seq = l.last_value, open_waits = coalesce((SELECT string_agg("
         "  x || ':' || l.last_value, ',') FROM pg_snapshot_xip(pg_current_snapshot()) x), ''), "
-        "after_seq = 0, after_index = 0, restored_end = l.last_value FROM l"));
+        "after_seq = 0, after_index = 0, restored_end = l.last_value, past_seq = NULL FROM l"));
     INSTEP_TRY(transaction.execute(
         "UPDATE instep.log_identity SET "
         "incarnation = ('x' || substr(md5(gen_random_uuid()::text), 1, 16))::bit(64)::bigint, "

@@ -499,17 +499,18 @@ Result<LogLag> snapshot_lag(Connection& connection, std::string_view reader,
         const auto rows,
         connection.query(
             "SELECT l.events, l.oldest FROM ("
-            "  SELECT base, open, after_seq, (SELECT min(mark) FROM ("
-            "    SELECT base_seq AS mark UNION ALL SELECT split_part(w, ':', 2)::bigint "
+            "  SELECT base, open, after_seq, past_seq, (SELECT min(mark) FROM ("
+            "    SELECT base_seq AS mark UNION ALL SELECT past_seq "
+            "    UNION ALL SELECT split_part(w, ':', 2)::bigint "
             "    FROM unnest(string_to_array(nullif(base_waits, ''), ',')) AS w) m) AS bottom "
             "  FROM instep.cursor WHERE reader = $1 "
-            "  UNION ALL SELECT '1:1:', NULL, 0, 0 "
+            "  UNION ALL SELECT '1:1:', NULL, 0, NULL, 0 "
             "  WHERE NOT EXISTS (SELECT 1 FROM instep.cursor WHERE reader = $1)) c, "
             "LATERAL (SELECT count(*) AS events, min(time_us) AS oldest FROM ("
             "  SELECT time_us FROM instep.log WHERE seq > c.bottom "
-            "  AND NOT pg_visible_in_snapshot(xid, c.base) "
-            "  AND (c.open IS NULL OR seq > c.after_seq "
-            "    OR NOT pg_visible_in_snapshot(xid, c.open)) "
+            "  AND (seq > c.past_seq OR (NOT pg_visible_in_snapshot(xid, c.base) "
+            "    AND (c.open IS NULL OR seq > c.after_seq "
+            "      OR NOT pg_visible_in_snapshot(xid, c.open)))) "
             "  AND $3 IN ('', topic) "
             "  ORDER BY seq LIMIT $2) r) l ORDER BY 1 DESC LIMIT 1",
             std::initializer_list<ValueView>{reader, kLogLagMax, topic}));

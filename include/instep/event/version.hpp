@@ -15,7 +15,7 @@ namespace instep {
 
 /// Compared field by field, in this order.
 struct Version {
-    /// Rises when the source was restored or replaced, so that what follows wins. From 1.
+    /// Rises, from 1, when the source was restored or replaced: what follows wins. 0: rewind.hpp.
     std::uint32_t epoch = 0;
 
     /// Commit order within the epoch: the log sequence number on SQLite.

@@ -1,6 +1,7 @@
 // Reading again what a log still keeps. Where sequence order is commit order, on SQLite, events
-// have the same versions then. On PostgreSQL an event's version is of the snapshot that it was
-// read by, which nobody keeps: there is no way back.
+// have the same versions then. On PostgreSQL an event's version was that of a snapshot, which
+// nobody keeps: what is read again has other versions, older than all that is read for the first
+// time, and comes in sequence order, which is commit order for each key.
 #pragma once
 
 #include "instep/base/clock.hpp"
@@ -26,14 +27,21 @@ struct LogKept {
     bool is_trimmed = false;
 };
 
-/// Errors: kUnsupported on PostgreSQL; those of Connection.
+/// Errors: those of Connection.
 Result<LogKept> log_kept(Connection& connection, std::string_view topic);
 
 /// Takes a cursor back, so that the event behind `seq` is the next that is read; what it needs is
-/// kept. Its reader has to be opened anew.
+/// kept from the end of the transaction on, and meanwhile nothing is trimmed. Its reader has to be
+/// opened anew. Returns the number up to which it had read.
 ///
-/// Errors: kInvalidArgument if the cursor stands before it; kNotFound without the cursor;
-/// kUnsupported on PostgreSQL; those of Connection.
-Result<void> rewind_reader(Transaction& transaction, std::string_view reader, std::uint64_t seq);
+/// Errors: kInvalidArgument if the cursor stands before it; kNotFound without the cursor; kConflict
+/// while a restored log is read; those of Connection.
+Result<std::uint64_t> rewind_reader(Transaction& transaction, std::string_view reader,
+                                    std::uint64_t seq);
+
+/// The number behind which a cursor that was taken back reads next, where the version that it
+/// confirmed last does not say so: on PostgreSQL, until it stands where it stood. Errors: those of
+/// Connection.
+Result<std::optional<std::uint64_t>> rewound_to(Connection& connection, std::string_view reader);
 
 }  // namespace instep
