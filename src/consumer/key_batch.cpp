@@ -25,7 +25,9 @@ Result<Dealt> KeyBatch::apply(std::span<const Delivery> pending) {
         return Dealt{pending.size()};
     }
     const ErrorCode code = applied.error().code;
-    const bool is_down = work_.stops_where_target_is_down(code);
+    // A commit whose outcome is unknown may have parked keys that are not known here.
+    const bool is_down =
+        work_.stops_where_target_is_down(code) && work_.target == Workplace::Target::kDown;
     if ((is_down && pending.size() > 1) || (stops && blames_event(code))) {
         work_.parking.forgotten();
         return in_order(pending);
