@@ -197,7 +197,7 @@ private:
     }
 
     Result<void> know_parking() {
-        // A reading that fails has forgotten what was known.
+        // A reading that fails is done again.
         parking_known_ = !gate_.take_revised() && parking_known_;
         if (!parking_known_) {
             INSTEP_TRY(work_.load_parking());

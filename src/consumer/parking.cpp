@@ -68,12 +68,8 @@ Parking::Parking(std::string subscription, const FailurePolicies& policies, Rand
       changes_(subscription_) {}
 
 Result<void> Parking::load(Connection& connection) {
-    keys_.clear();
-    forgotten();
-    next_due_.reset();
     INSTEP_TRY_ASSIGN(const ParkedTotals totals, count(connection));
-    skipped_.kept = static_cast<std::int64_t>(totals.skipped_events);
-    bytes_.kept = static_cast<std::int64_t>(totals.bytes);
+    Keys keys;
     INSTEP_TRY_ASSIGN(
         auto rows,
         connection.query("SELECT key FROM instep_parked_key WHERE subscription = $1",
@@ -81,10 +77,16 @@ Result<void> Parking::load(Connection& connection) {
     for (;;) {
         INSTEP_TRY_ASSIGN(const bool more, rows->next());
         if (!more) {
-            return {};
+            break;
         }
-        keys_.emplace(rows->text(0));
+        keys.emplace(rows->text(0));
     }
+    forgotten();
+    next_due_.reset();
+    keys_ = std::move(keys);
+    skipped_.kept = static_cast<std::int64_t>(totals.skipped_events);
+    bytes_.kept = static_cast<std::int64_t>(totals.bytes);
+    return {};
 }
 
 Result<ParkedTotals> Parking::count(Connection& connection) {

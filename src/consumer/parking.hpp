@@ -88,7 +88,8 @@ public:
     /// `policies` must outlive it.
     Parking(std::string subscription, const FailurePolicies& policies, Random& random);
 
-    /// Reads the set anew, after another member may have parked keys.
+    /// Reads the set anew, after another member may have parked keys. After an error it is as it
+    /// was.
     Result<void> load(Connection& connection);
 
     /// What the database has now, of all members.
