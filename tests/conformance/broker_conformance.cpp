@@ -356,6 +356,18 @@ TEST_P(BrokerConformance, SeeksBackToAnEventItDelivered) {
     EXPECT_THAT(collect_rest(*subscriber), IsEmpty());
 }
 
+TEST_P(BrokerConformance, HoldsNothingBackFromWhoAcknowledgesLate) {
+    given_topic(1);
+    const auto subscriber = join_to_acknowledge_late("billing", "a");
+    collect_rest(*subscriber);
+    const auto events = new_events(1500);
+    publish(0, events);
+    const auto deliveries = collect(*subscriber, events.size());
+    EXPECT_EQ(ids(deliveries), ids(events));
+    acknowledge(*subscriber, deliveries);
+    EXPECT_THAT(collect_rest(*subscriber), IsEmpty());
+}
+
 TEST_P(BrokerConformance, BoundsWhatOneReceiveReturnsByEvents) {
     given_topic(1);
     const auto subscriber = join("billing", "a");

@@ -79,6 +79,8 @@ protected:
     std::unique_ptr<Publisher> make_publisher();
     std::unique_ptr<Subscriber> join(std::string_view subscription, std::string_view member,
                                      StartAt start_at = StartAt::kEarliest);
+    std::unique_ptr<Subscriber> join_to_acknowledge_late(std::string_view subscription,
+                                                         std::string_view member);
 
     /// Events e1, e2, … of key "order-1"; another call continues the count.
     std::vector<Event> new_events(std::size_t count);
@@ -103,6 +105,9 @@ protected:
     static void acknowledge(Subscriber& subscriber, std::span<const Delivery> deliveries);
 
 private:
+    [[nodiscard]] SubscribeOptions options_of(std::string_view subscription,
+                                              std::string_view member, StartAt start_at) const;
+
     std::unique_ptr<BrokerBackend> backend_;
     std::unique_ptr<Broker> broker_;
     std::string topic_;

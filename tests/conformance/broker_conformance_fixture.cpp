@@ -58,13 +58,23 @@ std::unique_ptr<Publisher> BrokerConformance::make_publisher() {
 
 std::unique_ptr<Subscriber> BrokerConformance::join(std::string_view subscription,
                                                     std::string_view member, StartAt start_at) {
-    return broker()
-        .subscribe({.subscription = backend_->own_name(subscription),
-                    .topic = topic_,
-                    .member = std::string(member),
-                    .start_at = start_at,
-                    .member_timeout = backend_->member_timeout()})
-        .value();
+    return broker().subscribe(options_of(subscription, member, start_at)).value();
+}
+
+std::unique_ptr<Subscriber> BrokerConformance::join_to_acknowledge_late(
+    std::string_view subscription, std::string_view member) {
+    SubscribeOptions options = options_of(subscription, member, StartAt::kEarliest);
+    options.acknowledges_late = true;
+    return broker().subscribe(std::move(options)).value();
+}
+
+SubscribeOptions BrokerConformance::options_of(std::string_view subscription,
+                                               std::string_view member, StartAt start_at) const {
+    return {.subscription = backend_->own_name(subscription),
+            .topic = topic_,
+            .member = std::string(member),
+            .start_at = start_at,
+            .member_timeout = backend_->member_timeout()};
 }
 
 std::vector<Event> BrokerConformance::new_events(std::size_t count) {

@@ -102,7 +102,8 @@ public:
 
     /// The next events of the partitions held, in order within each; empty when there are
     /// none. At most `events_max` and, beyond the first event, `bytes_max`. A backend may hold
-    /// back while 1000 events of a partition or more are delivered and not acknowledged.
+    /// back while 1000 events of a partition or more are delivered and not acknowledged, unless
+    /// SubscribeOptions::acknowledges_late.
     virtual Result<std::vector<Delivery>> receive(std::size_t events_max,
                                                   std::size_t bytes_max) = 0;
 
@@ -146,6 +147,11 @@ struct SubscribeOptions {
 
     /// How long a silent member keeps its partitions, 1 to 300 s.
     std::chrono::milliseconds member_timeout{10'000};
+
+    /// The member waits for what ends a group of events before it acknowledges them, however many
+    /// they are; nothing may be held back from it. Costs a server that keeps track of what is
+    /// unacknowledged memory for as many.
+    bool acknowledges_late = false;
 };
 
 /// A connection to one broker. Safe to call from any thread; must outlive what it makes.

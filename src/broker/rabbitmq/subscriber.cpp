@@ -186,7 +186,9 @@ Result<void> RabbitmqSubscriber::start(Link& link, Held& held) {
     INSTEP_TRY(take_queued(link));
     INSTEP_TRY(link.open_channel(held.channel));
     const std::string queue = queue_name(options_.subscription, held.partition);
-    INSTEP_TRY(link.limit_prefetch(held.channel, address_.prefetch));
+    // 0 is no limit.
+    INSTEP_TRY(
+        link.limit_prefetch(held.channel, options_.acknowledges_late ? 0 : address_.prefetch));
     auto consumed = link.consume(held.channel, queue, "", Link::Acknowledge::kLater);
     if (consumed) {
         return {};

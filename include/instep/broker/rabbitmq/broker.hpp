@@ -30,7 +30,8 @@ inline constexpr std::uint32_t kRabbitmqPartitionsMax = 1024;
 ///     queue=classic     new queues are of one node only; default quorum. A queue that exists
 ///                       as the other kind is refused with kConflict.
 ///     prefetch=N        events of one partition sent ahead of acknowledgement, 1 to 10000,
-///                       default 1000. Larger costs memory here, smaller costs speed.
+///                       default 1000; no limit for who acknowledges late. Larger costs
+///                       memory here, smaller costs speed.
 ///     ca=FILE           certificates to trust; default those of the system
 ///     certificate=FILE, key=FILE      shown to a server that asks for them
 ///
