@@ -41,6 +41,15 @@ TopicRun& run_of(std::vector<TopicRun>& runs, const std::string& topic, std::siz
     return added;
 }
 
+/// The newest version that there can be below `version`.
+Version before(Version version) {
+    if (version.index > 0) {
+        --version.index;
+        return version;
+    }
+    return {version.epoch, version.batch - 1, kChunkIndex};
+}
+
 std::vector<TopicRun> split_by_topic(LogBatch& batch, std::string_view without) {
     std::vector<TopicRun> runs;
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
@@ -195,6 +204,9 @@ private:
                 is_half_told_ = true;
             }
         }
+        if (!batch.events.empty()) {
+            told_ = std::max(told_, batch.events.back().event.version);
+        }
         return run;
     }
 
@@ -211,11 +223,12 @@ private:
             return boundary_behind(options_.service, {last.incarnation, last.version.epoch},
                                    last.version, now);
         }
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*connection_, TransactionMode::kRead));
+        // The log may have grown since the batch was read: that is not ended here.
         INSTEP_TRY_ASSIGN(const LogIdentity identity, log_identity(*connection_));
-        INSTEP_TRY_ASSIGN(const Version newest, reader_->newest(transaction));
-        return boundary_behind(options_.service, identity, newest, now);
+        const Version end = batch.events.empty()
+                                ? told_
+                                : std::min(told_, before(batch.events.front().event.version));
+        return boundary_behind(options_.service, identity, end, now);
     }
 
     Result<void> take_over() {
@@ -237,6 +250,11 @@ private:
         // The old one may hold what the new one needs.
         forget();
         INSTEP_TRY_ASSIGN(reader_, options_.open_reader(*connection_, std::move(options), chunks_));
+        if (is_half_told_) {
+            INSTEP_TRY_ASSIGN(Transaction transaction,
+                              Transaction::begin(*connection_, TransactionMode::kRead));
+            INSTEP_TRY_ASSIGN(told_, reader_->newest(transaction));
+        }
         reader_epoch_ = lease_.epoch();
         return {};
     }
@@ -359,6 +377,9 @@ private:
 
     /// The topic of whole transactions may end in the middle of one.
     bool is_half_told_ = false;
+
+    /// Nothing newer stands there, before what is read next.
+    Version told_;
     std::set<std::string, std::less<>> topics_ready_;
     RelayStats stats_;
 };

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 
 namespace instep {
 namespace {
@@ -80,6 +81,22 @@ private:
     Broker& inner_;
 };
 
+/// Has no chunks, but lets something happen while the log is being read.
+class Interruption final : public ChunkSource {
+public:
+    explicit Interruption(std::function<void()> happens) : happens_(std::move(happens)) {}
+
+    Result<std::vector<TopicEvent>> read_chunks(Transaction& /*snapshot*/,
+                                                const Version& /*as_of*/) override {
+        happens_();
+        return std::vector<TopicEvent>{};
+    }
+    Result<void> confirm_chunks(Transaction& /*transaction*/) override { return {}; }
+
+private:
+    std::function<void()> happens_;
+};
+
 class RelayTest : public testing::Test {
 protected:
     RelayTest() {
@@ -87,13 +104,14 @@ protected:
         relay = make("one");
     }
 
-    std::unique_ptr<Relay> make(std::string owner, std::vector<std::string> transactions = {}) {
+    std::unique_ptr<Relay> make(std::string owner, std::vector<std::string> transactions = {},
+                                ChunkSource* chunks = nullptr) {
         RelayOptions options;
         options.transactions = std::move(transactions);
         options.service = "iam";
         options.owner = std::move(owner);
         options.batch_events_max = 10;
-        auto made = Relay::create(*system.owner_database, broker, nullptr, system.logger, options);
+        auto made = Relay::create(*system.owner_database, broker, chunks, system.logger, options);
         EXPECT_TRUE(made);
         return std::move(*made);
     }
@@ -191,6 +209,25 @@ TEST_F(WholeTransactionsTest, HaveTheirBoundaryAlsoWhereARelayStoppedBeforeIt) {
     relay = make("two", {"iam.user", "iam.role"});
     EXPECT_TRUE(relay->run_once());
     EXPECT_THAT(told(), testing::EndsWith("|"));
+}
+
+TEST_F(WholeTransactionsTest, NoBoundaryEndsWhatWasCommittedSinceTheLogWasRead) {
+    given_events("iam.user", {"a"});
+    EXPECT_TRUE(relay->run_once());
+    told();
+    relay.reset();
+    Interruption interruption([&] { given_events("iam.user", {"b"}); });
+    relay = make("two", {"iam.user", "iam.role"}, &interruption);
+    EXPECT_TRUE(relay->run_once());
+    EXPECT_TRUE(subscriber->assignments());
+    const auto boundary = subscriber->receive(1000, 1 << 20).value();
+    ASSERT_EQ(boundary.size(), 1U);
+    EXPECT_TRUE(is_boundary(boundary[0].event));
+    EXPECT_TRUE(relay->run_once());
+    const auto next = subscriber->receive(1, 1 << 20).value();
+    ASSERT_EQ(next.size(), 1U);
+    EXPECT_EQ(next[0].event.key, "b");
+    EXPECT_LT(boundary[0].event.version, next[0].event.version);
 }
 
 TEST_F(RelayTest, AnotherStandsByAndTakesOverAfterTheLease) {
