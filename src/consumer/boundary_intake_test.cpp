@@ -13,19 +13,28 @@ using testing::IsEmpty;
 
 class BoundaryIntakeTest : public testing::Test {
 protected:
-    Delivery event() {
+    Delivery event(std::uint64_t batch = 1) {
         Delivery delivery;
         delivery.position = ++position_;
+        delivery.event.version = {1, batch, 0};
         delivery.event.type = "user.updated";
         delivery.event.operation = Operation::kUpsert;
         delivery.event.data = "0123456789";
         return delivery;
     }
 
-    Delivery boundary() {
+    Delivery boundary(std::uint64_t batch = 1) {
         Delivery delivery;
         delivery.position = ++position_;
-        delivery.event = boundary_behind("iam", {}, {}, {});
+        delivery.event = boundary_behind("iam", {}, {1, batch, 0}, {});
+        return delivery;
+    }
+
+    /// As of the end of the log, whatever transaction stands around it.
+    Delivery chunk(std::uint64_t batch) {
+        Delivery delivery = event(batch);
+        delivery.event.version.index = kChunkIndex;
+        delivery.event.operation = Operation::kChunk;
         return delivery;
     }
 
@@ -63,6 +72,24 @@ TEST_F(BoundaryIntakeTest, LetsPassWhatIsTooLargeAndSaysWhereItEnds) {
     intake.forget();
     EXPECT_EQ(intake.far_boundary(), std::nullopt);
     EXPECT_THAT(taken({event(), boundary()}), ElementsAre(11, 12));
+}
+
+TEST_F(BoundaryIntakeTest, AnOlderBoundaryEndsNoNewerTransaction) {
+    EXPECT_THAT(taken({event(5), boundary(5)}), ElementsAre(1, 2));
+    EXPECT_THAT(taken({event(6), boundary(5), event(7), boundary(5)}), IsEmpty());
+    EXPECT_THAT(taken({boundary(7), event(8)}), ElementsAre(3, 4, 5, 6, 7));
+}
+
+TEST_F(BoundaryIntakeTest, AChunkWaitsForNoBoundaryOfItsOwn) {
+    EXPECT_THAT(taken({event(5), chunk(9), boundary(5)}), ElementsAre(1, 2, 3));
+}
+
+TEST_F(BoundaryIntakeTest, WhatIsLetPassEndsAtNoOlderBoundaryEither) {
+    EXPECT_THAT(taken({event(6), event(6), event(6), event(6), event(6)}), IsEmpty());
+    EXPECT_THAT(taken({boundary(5), event(7), boundary(6)}), IsEmpty());
+    EXPECT_EQ(intake.far_boundary(), std::nullopt);
+    EXPECT_THAT(taken({boundary(7)}), IsEmpty());
+    EXPECT_EQ(intake.far_boundary(), 9U);
 }
 
 TEST_F(BoundaryIntakeTest, CountsBytesToo) {

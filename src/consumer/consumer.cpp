@@ -408,6 +408,7 @@ private:
         const std::uint64_t count = received.size();
         if (count == 0) {
             work_.replays.look_now();
+            INSTEP_TRY(transactions_.nothing_came());
         }
         if (options.unit == ApplyUnit::kKey) {
             work_.replays.mark(received);
@@ -460,9 +461,10 @@ Result<std::unique_ptr<Consumer>> Consumer::create(Database& database, Broker& b
     ConnectOptions connect;
     connect.cache_kib = 4096;
     INSTEP_TRY_ASSIGN(auto connection, database.connect(connect));
-    INSTEP_TRY_ASSIGN(auto subscriber, broker.subscribe(SubscribeOptions{
-                                           options.subscription, options.topic, options.member,
-                                           options.start_at, options.member_timeout}));
+    INSTEP_TRY_ASSIGN(auto subscriber,
+                      broker.subscribe(SubscribeOptions{
+                          options.subscription, options.topic, options.member, options.start_at,
+                          options.member_timeout, options.unit == ApplyUnit::kTransaction}));
     return std::unique_ptr<Consumer>(
         new Consumer(std::make_unique<Impl>(std::move(options), std::move(connection), broker,
                                             std::move(subscriber), handler, random, logger)));

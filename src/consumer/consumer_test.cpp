@@ -63,6 +63,63 @@ public:
     int down_after = -1;
 };
 
+/// Assigns partitions anew when the test wants it.
+class RestlessSubscriber final : public Subscriber {
+public:
+    RestlessSubscriber(std::unique_ptr<Subscriber> inner, int& assigned_anew_after)
+        : inner_(std::move(inner)), assigned_anew_after_(assigned_anew_after) {}
+
+    Result<std::vector<Assignment>> assignments() override {
+        if (assigned_anew_after_ > 0 && --assigned_anew_after_ == 0) {
+            ++epochs_added_;
+        }
+        auto assignments = inner_->assignments();
+        for (std::size_t i = 0; assignments && i < assignments->size(); ++i) {
+            (*assignments)[i].epoch += epochs_added_;
+        }
+        return assignments;
+    }
+    Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
+        return inner_->receive(events_max, bytes_max);
+    }
+    Result<void> acknowledge(std::uint32_t partition, Position position) override {
+        return inner_->acknowledge(partition, position);
+    }
+    Result<void> seek(std::uint32_t partition, Position position) override {
+        return inner_->seek(partition, position);
+    }
+    void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
+        inner_->wait(std::move(stop), patience);
+    }
+
+private:
+    std::unique_ptr<Subscriber> inner_;
+    int& assigned_anew_after_;
+    std::uint64_t epochs_added_ = 0;
+};
+
+class RestlessBroker final : public Broker {
+public:
+    explicit RestlessBroker(Broker& inner) : inner_(inner) {}
+    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
+    [[nodiscard]] std::string_view display_url() const override { return "restless:"; }
+    Result<std::unique_ptr<Publisher>> publisher() override { return inner_.publisher(); }
+    Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
+        INSTEP_TRY_ASSIGN(auto subscriber, inner_.subscribe(std::move(options)));
+        return std::make_unique<RestlessSubscriber>(std::move(subscriber), assigned_anew_after);
+    }
+    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
+        return inner_.lag(topic);
+    }
+    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
+
+    /// Behind so many questions for them; 0: not at all.
+    int assigned_anew_after = 0;
+
+private:
+    Broker& inner_;
+};
+
 class ConsumerTest : public testing::Test {
 protected:
     ConsumerTest() {
@@ -82,7 +139,7 @@ protected:
         options.member = std::move(member);
         options.batch_events_max = 100;
         options.parked_backoff = {1s, 2.0, 60s, 0.0};
-        auto made = Consumer::create(*system.owner_database, broker, handler, system.random,
+        auto made = Consumer::create(*system.owner_database, restless, handler, system.random,
                                      system.logger, options);
         EXPECT_TRUE(made);
         return std::move(*made);
@@ -133,6 +190,7 @@ protected:
 
     SyncSystem system;
     FailingBroker broker{*system.broker};
+    RestlessBroker restless{broker};
     RecordingHandler handler;
     std::unique_ptr<Publisher> publisher;
     std::unique_ptr<Consumer> consumer;
@@ -326,6 +384,34 @@ TEST_F(WholeTransactionsTest, TakeEffectAtBoundariesOnly) {
     EXPECT_EQ(system.broker->lag("shop.order")->front().events, 1U);
 }
 
+TEST_F(WholeTransactionsTest, OnesThatAreNotWholeYetHoldNoPartitionBack) {
+    publish({"a"});
+    run();
+    auto other = make("another", ApplyUnit::kTransaction);
+    EXPECT_TRUE(other->run_once());
+    publish({"b"});
+    publish_boundary();
+    for (int i = 0; i < 40 && effect_count() != "2"; ++i) {
+        system.clock.advance(1s);
+        EXPECT_TRUE(consumer->run_once());
+        EXPECT_TRUE(other->run_once());
+    }
+    EXPECT_THAT(effects(), ElementsAre("a1", "b1"));
+}
+
+TEST_F(WholeTransactionsTest, AnOlderBoundaryEndsNoNewerOne) {
+    publish({"a"});
+    const Event old = boundary_behind("shop", {}, {1, version, 0}, {});
+    publish_boundary();
+    publish({"b"});
+    EXPECT_EQ(publisher->publish({"shop.order", 0, std::span(&old, 1), 1}).durable, 1U);
+    run();
+    EXPECT_EQ(effect_count(), "1");
+    publish_boundary();
+    run();
+    EXPECT_EQ(effect_count(), "2");
+}
+
 TEST_F(WholeTransactionsTest, StopAtOneThatIsRefusedAndParkNothing) {
     publish({"a", "b"});
     publish_boundary();
@@ -373,6 +459,33 @@ TEST_F(WholeTransactionsTest, AreWholeAlsoWhenTheyAreTooLargeToHold) {
     run();
     EXPECT_EQ(effect_count(), "302");
     EXPECT_EQ(value_of(*system.owner, "SELECT count(DISTINCT id) FROM effects"), "302");
+    EXPECT_EQ(system.broker->lag("shop.order")->front().events, 0U);
+}
+
+TEST_F(WholeTransactionsTest, LargeOnesAreReadAgainWhereThePartitionIsAssignedAnew) {
+    publish_many();
+    publish_boundary();
+    // Four steps until the boundary is seen; then once more for each part.
+    restless.assigned_anew_after = 6;
+    std::vector<ErrorCode> errors;
+    for (int i = 0; i < 12; ++i) {
+        if (const auto done = consumer->run_once(); !done) {
+            errors.push_back(done.error().code);
+            EXPECT_EQ(effect_count(), "0");
+        }
+    }
+    EXPECT_THAT(errors, ElementsAre(ErrorCode::kFenced));
+    EXPECT_EQ(effect_count(), "300");
+}
+
+TEST_F(WholeTransactionsTest, LargeOnesTakeEffectOnceAlsoWhereTheBrokerDoesNotAnswer) {
+    publish_many();
+    publish_boundary();
+    broker.fail_next(FailingBroker::Call::kAcknowledge, true);
+    for (int i = 0; i < 10; ++i) {
+        (void)consumer->run_once();
+    }
+    EXPECT_EQ(effect_count(), "300");
     EXPECT_EQ(system.broker->lag("shop.order")->front().events, 0U);
 }
 

@@ -20,16 +20,23 @@ void HeldPartitions::give_up(Lease& lease) {
     }
 }
 
+bool HeldPartitions::is_assigned(std::uint32_t partition, const Held& held,
+                                 std::span<const Assignment> assignments) {
+    return std::ranges::any_of(assignments, [&](const Assignment& assignment) {
+        return assignment.partition == partition && assignment.epoch == held.assignment_epoch;
+    });
+}
+
+bool HeldPartitions::are_assigned(std::span<const Assignment> assignments) const {
+    return std::ranges::all_of(
+        held_, [&](const auto& held) { return is_assigned(held.first, held.second, assignments); });
+}
+
 std::vector<std::uint32_t> HeldPartitions::drop_unassigned(
     std::span<const Assignment> assignments) {
-    const auto assigned = [&](std::uint32_t partition, std::uint64_t epoch) {
-        return std::ranges::any_of(assignments, [&](const Assignment& assignment) {
-            return assignment.partition == partition && assignment.epoch == epoch;
-        });
-    };
     std::vector<std::uint32_t> dropped;
     for (auto held = held_.begin(); held != held_.end();) {
-        if (assigned(held->first, held->second.assignment_epoch)) {
+        if (is_assigned(held->first, held->second, assignments)) {
             ++held;
             continue;
         }

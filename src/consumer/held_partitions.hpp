@@ -28,6 +28,9 @@ public:
     /// Gives up those that the broker assigned to somebody else; returns which.
     std::vector<std::uint32_t> drop_unassigned(std::span<const Assignment> assignments);
 
+    /// False if one of them was assigned anew, or to somebody else.
+    [[nodiscard]] bool are_assigned(std::span<const Assignment> assignments) const;
+
     /// Takes or renews the lease of every partition that the broker assigned; false as long as a
     /// former holder's lease has not run out.
     Result<bool> hold(std::span<const Assignment> assignments);
@@ -77,6 +80,9 @@ private:
         /// What was delivered behind `acknowledged` has been dropped and is to come again.
         bool must_go_back = false;
     };
+
+    static bool is_assigned(std::uint32_t partition, const Held& held,
+                            std::span<const Assignment> assignments);
 
     const ConsumerOptions& options_;
     Connection& connection_;

@@ -13,6 +13,21 @@ WholeTransactions::WholeTransactions(Workplace& work, Subscriber& subscriber)
       subscriber_(subscriber),
       intake_(work.options.transaction_events_max, work.options.transaction_bytes_max) {}
 
+Result<void> WholeTransactions::nothing_came() {
+    if (!intake_.waits()) {
+        return {};
+    }
+    INSTEP_TRY_ASSIGN(const Timestamp now, work_.connection->now());
+    waits_since_ = waits_since_.value_or(now);
+    if (now - *waits_since_ < work_.options.member_timeout) {
+        return {};
+    }
+    const std::uint32_t partition = work_.held.first();
+    INSTEP_TRY(subscriber_.seek(partition, work_.held.acknowledged(partition)));
+    forget();
+    return {};
+}
+
 /// What speaks of a range may be to blame, or what it is held against, which a repair mends
 /// that comes by this same subscription. So it is set aside, and the changes are tried alone.
 Result<void> WholeTransactions::apply(std::span<const Delivery> pending) {
@@ -41,6 +56,23 @@ Result<void> WholeTransactions::apply_pending(std::span<const Delivery> pending)
 }
 
 Result<std::uint64_t> WholeTransactions::apply_far() {
+    if (!far_applied_) {
+        INSTEP_TRY_ASSIGN(far_applied_, apply_or_set_aside());
+    }
+    // What was read behind it comes again. Should either step fail, both are tried once more, and
+    // they alone: a broker need not deliver again what it knows to be acknowledged.
+    const std::uint32_t partition = work_.held.first();
+    const Position end = *intake_.far_boundary();
+    INSTEP_TRY(subscriber_.seek(partition, end));
+    INSTEP_TRY(subscriber_.acknowledge(partition, end));
+    work_.held.acknowledged(partition, end);
+    INSTEP_FAIL_POINT("consumer.after_acknowledge");
+    const std::uint64_t applied = *far_applied_;
+    forget();
+    return applied;
+}
+
+Result<std::uint64_t> WholeTransactions::apply_or_set_aside() {
     auto applied = apply_parts();
     if (!applied && blames_event(applied.error().code)) {
         work_.parking.forgotten();
@@ -48,18 +80,9 @@ Result<std::uint64_t> WholeTransactions::apply_far() {
         applied = apply_parts();
         range_refusal_.reset();
     }
-    if (!applied) {
-        return blames_event(applied.error().code) ? refused(std::move(applied).error())
-                                                  : std::unexpected(std::move(applied).error());
+    if (!applied && blames_event(applied.error().code)) {
+        return refused(std::move(applied).error());
     }
-    // What was read behind it comes again. Should either step fail, all of it does.
-    const std::uint32_t partition = work_.held.first();
-    const Position end = *intake_.far_boundary();
-    INSTEP_TRY(subscriber_.seek(partition, end));
-    INSTEP_TRY(subscriber_.acknowledge(partition, end));
-    work_.held.acknowledged(partition, end);
-    INSTEP_FAIL_POINT("consumer.after_acknowledge");
-    intake_.forget();
     return applied;
 }
 
@@ -73,16 +96,21 @@ Result<std::uint64_t> WholeTransactions::apply_parts() {
     std::uint64_t handled = 0;
     for (Position reached = 0; reached < end;) {
         // Keeps the membership, for this may take long. The lease needs no care: its row is
-        // locked.
-        INSTEP_TRY(subscriber_.assignments());
+        // locked. Positions end with the assignment.
+        INSTEP_TRY_ASSIGN(const auto assignments, subscriber_.assignments());
+        if (!work_.held.are_assigned(assignments)) {
+            return fail(ErrorCode::kFenced,
+                        fmt::format("{} lost its partition in the middle of a transaction",
+                                    work_.options.subscription));
+        }
         INSTEP_TRY_ASSIGN(auto part, subscriber_.receive(work_.options.batch_events_max,
                                                          work_.options.batch_bytes_max));
+        std::erase_if(part, [&](const Delivery& delivery) { return delivery.position > end; });
         if (part.empty()) {
             return fail(ErrorCode::kUnavailable,
                         fmt::format("{} got no events up to position {} from the broker again",
                                     work_.options.subscription, end));
         }
-        std::erase_if(part, [&](const Delivery& delivery) { return delivery.position > end; });
         INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_ranges(transaction, all_of(part), now));
         INSTEP_TRY_ASSIGN(const ApplyCounts applied, work_.handle(transaction, events_of(free)));
         counts += applied;

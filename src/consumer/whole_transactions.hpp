@@ -20,11 +20,23 @@ public:
 
     /// Takes in what was received next; returns what may be applied now.
     std::vector<Delivery> take(std::vector<Delivery> received) {
+        if (!received.empty()) {
+            waits_since_.reset();
+        }
         return intake_.take(std::move(received));
     }
 
+    /// To be called when nothing was received. A broker that wants to give the partition to another
+    /// member delivers nothing more here as long as something is unacknowledged: so whoever waits
+    /// for a boundary in vain has what it holds delivered again, here or there.
+    Result<void> nothing_came();
+
     /// What was taken in is delivered again.
-    void forget() { intake_.forget(); }
+    void forget() {
+        intake_.forget();
+        waits_since_.reset();
+        far_applied_.reset();
+    }
 
     /// As take() returned it.
     Result<void> apply(std::span<const Delivery> pending);
@@ -38,6 +50,7 @@ public:
 
 private:
     Result<void> apply_pending(std::span<const Delivery> pending);
+    Result<std::uint64_t> apply_or_set_aside();
     Result<std::uint64_t> apply_parts();
     Result<Deliveries> set_aside_ranges(Transaction& transaction, const Deliveries& deliveries,
                                         Timestamp now);
@@ -46,6 +59,11 @@ private:
     Workplace& work_;
     Subscriber& subscriber_;
     BoundaryIntake intake_;
+    std::optional<Timestamp> waits_since_;
+
+    /// How many deliveries have taken effect of what is too large to hold; they are not
+    /// acknowledged yet.
+    std::optional<std::uint64_t> far_applied_;
 
     /// Why chunks and digests are set aside in this attempt; nothing if they are tried.
     std::optional<Error> range_refusal_;
