@@ -1,5 +1,5 @@
 // Queues, one a subscription and partition, with one active consumer. A position is a delivery
-// tag, which ends with the assignment; what is delivered again has another tag. What a consumer
+// tag, which ends with the assignment. What a consumer
 // leaves unacknowledged goes back to the head of its queue, in order. Events of a topic that
 // nobody has subscribed to are confirmed and dropped; otherwise an event that reaches no queue is
 // returned. Nothing is known of what was published.
@@ -42,7 +42,11 @@ public:
         }
     }
 
-    void seek(Held& /*held*/, Position position) override { requeue_behind(position); }
+    /// The client counts on from where it reads again.
+    void seek(Held& held, Position position) override {
+        requeue_behind(position);
+        held.fetched = position;
+    }
 
     [[nodiscard]] Position acknowledged() const override { return 0; }
     [[nodiscard]] Position done() const override { return 0; }
@@ -135,6 +139,8 @@ public:
     }
 
     [[nodiscard]] std::size_t ahead_max() const override { return 8; }
+    /// Few, as transactions of a run are small.
+    [[nodiscard]] std::size_t unacknowledged_max() const override { return 8; }
     [[nodiscard]] std::chrono::milliseconds belief_max() const override {
         return std::chrono::seconds{2};
     }

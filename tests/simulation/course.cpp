@@ -91,6 +91,17 @@ void Course::strike() {
     if (environment_.options.poison > 0) {
         correct_poison();
     }
+    if (environment_.options.group.refused > 0) {
+        take_what_was_refused();
+    }
+}
+
+void Course::take_what_was_refused() {
+    in_transaction(*group_site(environment_).database,
+                   [](Transaction& transaction) -> Result<void> {
+                       INSTEP_TRY(transaction.execute("DELETE FROM refused"));
+                       return {};
+                   });
 }
 
 /// What holds the refused value can never be applied, a chunk least of all: it is sent again
@@ -198,11 +209,12 @@ std::string Course::describe_lag(ReplicaSite& site) {
     const Still still(*site.database);
     const Still source_still(*environment_.source);
     const auto replicas = list_replicas(site.database->inspect());
-    if (replicas->empty() || replicas->front().state != ReplicaState::kLive) {
+    const auto replica = std::ranges::find(*replicas, site.definition.table, &ReplicaStatus::table);
+    if (replica == replicas->end() || replica->state != ReplicaState::kLive) {
         return fmt::format("replica {} is not live", site.definition.table);
     }
     const auto rows = site.replica->rows();
-    const auto source_rows = site.replica->source_rows(*environment_.source, kTable);
+    const auto source_rows = site.replica->source_rows(*environment_.source, site.source_table);
     if (rows != source_rows) {
         return fmt::format("replica {} holds {}, the source {}", site.definition.table, rows,
                            source_rows);
@@ -276,7 +288,7 @@ void Course::expect_no_difference(const Verification& verification) {
 void Course::expect_exact(ReplicaSite& site) {
     const Options& options = environment_.options;
     const bool fenced = options.real_broker || options.fences_publishers;
-    if (!fenced || options.poison > 0) {
+    if (!fenced || options.poison > 0 || options.group.refused > 0) {
         return;
     }
     const Still still(*site.database);

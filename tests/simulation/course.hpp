@@ -37,6 +37,7 @@ private:
     std::string describe_service_lag(SimDatabase& database, std::string_view name) const;
     std::string describe_broker_lag();
     void correct_poison();
+    void take_what_was_refused();
     void retry_dead_letters_of(ReplicaSite& site);
     Verification verify(ReplicaSite& site, VerificationPurpose purpose);
     VerificationStatus status_of(const Verification& verification);

@@ -1,6 +1,7 @@
 #include "tests/simulation/effects_watch.hpp"
 
 #include "instep/event/cloudevents.hpp"
+#include "tests/simulation/owner.hpp"
 
 #include <fmt/format.h>
 
@@ -120,8 +121,8 @@ void EffectsWatch::check_effect(const std::string& key, std::uint64_t seq, std::
     if (discarded_.contains(seq)) {
         report("took effect although it was discarded", key, seq);
     }
-    const auto of_key = source_.keys().find(key);
-    if (of_key == source_.keys().end() || !std::ranges::binary_search(of_key->second, seq)) {
+    const auto of_key = source_.keys(kTopic).find(key);
+    if (of_key == source_.keys(kTopic).end() || !std::ranges::binary_search(of_key->second, seq)) {
         report("took effect and is not in the source's log", key, seq);
         return;
     }
@@ -222,7 +223,7 @@ void EffectsWatch::report(std::string_view what, std::string_view key, std::uint
 }
 
 bool EffectsWatch::is_complete() const {
-    return std::ranges::all_of(source_.keys(), [this](const auto& key) {
+    return std::ranges::all_of(source_.keys(kTopic), [this](const auto& key) {
         return std::ranges::all_of(key.second,
                                    [this](std::uint64_t seq) { return is_settled(seq); });
     });

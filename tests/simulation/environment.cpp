@@ -4,10 +4,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace instep::simulation {
 
 std::string Environment::key(std::uint64_t number) const {
     return options.text_keys ? fmt::format("k{}", number) : fmt::format("{}", number);
+}
+
+ReplicaSite& group_site(const Environment& environment) {
+    return **std::ranges::find_if(environment.sites, [](const auto& site) {
+        return site->definition.apply == ApplyUnit::kTransaction;
+    });
 }
 
 Result<std::unique_ptr<ProcessPorts>> ProcessPorts::open(Environment& environment, Role role,

@@ -5,8 +5,10 @@
 #include "instep/telemetry/logger.hpp"
 #include "tests/simulation/chaos.hpp"
 #include "tests/simulation/effects_watch.hpp"
+#include "tests/simulation/group_watch.hpp"
 #include "tests/simulation/log_history.hpp"
 #include "tests/simulation/observed_broker.hpp"
+#include "tests/simulation/owner.hpp"
 #include "tests/simulation/planted_bugs.hpp"
 #include "tests/simulation/sim_broker.hpp"
 #include "tests/simulation/sim_database.hpp"
@@ -20,11 +22,20 @@
 
 namespace instep::simulation {
 
-/// A service that holds a replica of the owner's table.
-struct ReplicaSite {
-    ReplicaDefinition definition;
+/// A service that holds replicas, and what it asks of the owner.
+struct Holder {
+    std::string service;
     std::unique_ptr<SimDatabase> database;
     std::unique_ptr<LogHistory> requests;
+};
+
+/// A replica of one of the owner's tables.
+struct ReplicaSite {
+    ReplicaDefinition definition;
+    std::string_view source_table;
+
+    /// Its holder's.
+    SimDatabase* database = nullptr;
     std::unique_ptr<ReplicaWatch> replica;
 
     /// Null if no effects are counted here.
@@ -56,7 +67,11 @@ struct Environment {
     std::unique_ptr<SimDatabase> source{};
     std::unique_ptr<LogHistory> source_log{};
     std::unique_ptr<RequestsWatch> requests{};
+    std::vector<std::unique_ptr<Holder>> holders{};
     std::vector<std::unique_ptr<ReplicaSite>> sites{};
+
+    /// Null unless some of the sites take in whole transactions.
+    std::unique_ptr<GroupWatch> group{};
 
     /// One of the two is null.
     std::unique_ptr<SimBroker> sim_broker{};
@@ -75,14 +90,11 @@ struct Environment {
     [[nodiscard]] std::string key(std::uint64_t number) const;
 };
 
-/// The owner's service, topic and table.
-inline constexpr std::string_view kOwner = "iam";
-inline constexpr std::string_view kTopic = "iam.user";
-inline constexpr std::string_view kRequestTopic = "iam.requests";
-inline constexpr std::string_view kTable = "users";
-
 /// The value that one replica's table refuses.
 inline constexpr std::string_view kPoison = "poison";
+
+/// One of those that take in whole transactions, of which there are some.
+ReplicaSite& group_site(const Environment& environment);
 
 /// What one process sees of the world. Made when the process starts, gone when it ends.
 class ProcessPorts {

@@ -1,6 +1,7 @@
 #include "tests/simulation/log_history.hpp"
 
 #include "instep/base/bytes.hpp"
+#include "instep/log/boundary.hpp"
 
 #include <fmt/format.h>
 
@@ -27,16 +28,19 @@ void LogHistory::read_new_events() {
     const std::int64_t last =
         entries_.empty() ? 0 : static_cast<std::int64_t>(entries_.rbegin()->first);
     auto rows = database_.inspect().query(
-        "SELECT seq, key, operation, CAST(data AS BLOB) FROM instep_log WHERE seq > $1 ORDER BY "
-        "seq",
+        "SELECT seq, topic, key, operation, CAST(data AS BLOB) FROM instep_log WHERE seq > $1 "
+        "ORDER BY seq",
         std::initializer_list<ValueView>{last});
+    ++commits_;
     while (*(*rows)->next()) {
         Entry entry;
         entry.seq = static_cast<std::uint64_t>((*rows)->integer(0));
-        entry.key = (*rows)->text(1);
-        entry.operation = static_cast<Operation>((*rows)->integer(2));
-        entry.data = (*rows)->blob(3);
-        by_key_[entry.key].push_back(entry.seq);
+        entry.commit = commits_;
+        entry.topic = (*rows)->text(1);
+        entry.key = (*rows)->text(2);
+        entry.operation = static_cast<Operation>((*rows)->integer(3));
+        entry.data = (*rows)->blob(4);
+        by_topic_[entry.topic][entry.key].push_back(entry.seq);
         entries_.emplace(entry.seq, std::move(entry));
     }
 }
@@ -60,15 +64,21 @@ void LogHistory::check_cursors() {
         }
         for (auto entry = entries_.upper_bound(known);
              entry != entries_.end() && entry->first <= seq; ++entry) {
-            if (key_hash(entry->second.key) % cursors_.size() == partition &&
-                published_[entry->second.key] < entry->first) {
-                findings_.report(
-                    fmt::format("the relay's cursor of {} passed event {} of key {}, which was "
-                                "not published",
-                                service_, entry->first, entry->second.key));
+            if (key_hash(entry->second.key) % cursors_.size() == partition) {
+                check_passed(entry->second);
             }
         }
         known = std::max(known, seq);
+    }
+}
+
+void LogHistory::check_passed(const Entry& entry) {
+    const bool is_published = published_[entry.topic][entry.key] >= entry.seq;
+    if (!is_published || (is_whole(entry) && published_whole_ < entry.seq)) {
+        findings_.report(fmt::format(
+            "the relay's cursor of {} passed event {} of key {}, which "
+            "was not published{}",
+            service_, entry.seq, entry.key, is_published ? " with its transaction" : ""));
     }
 }
 
@@ -88,6 +98,10 @@ void LogHistory::published(std::string_view topic, std::uint32_t partition,
         }
         return;
     }
+    if (is_boundary(event)) {
+        check_boundary(event);
+        return;
+    }
     const Entry* entry = find(event.version);
     if (entry == nullptr || event.version.index != 0) {
         report("an event was published that was never committed");
@@ -100,13 +114,60 @@ void LogHistory::published(std::string_view topic, std::uint32_t partition,
     if (key_hash(event.key) % partitions != partition) {
         report("an event went to a partition that is not its key's");
     }
-    std::uint64_t& newest = published_[event.key];
-    if (entry->seq > newest) {
-        const Entry* expected = next(event.key, newest);
-        if (expected->seq != entry->seq) {
-            report(fmt::format("event {} of the key was left out before an event", expected->seq));
+    if (topic == transactions_topic(service_)) {
+        published_whole(*entry);
+    } else {
+        published_by_key(*entry);
+    }
+}
+
+void LogHistory::published_by_key(const Entry& entry) {
+    std::uint64_t& newest = published_[entry.topic][entry.key];
+    if (entry.seq <= newest) {
+        return;
+    }
+    if (const Entry* expected = next(entry.topic, entry.key, newest); expected->seq != entry.seq) {
+        findings_.report(fmt::format("event {} of key {} on {} was left out before event {}",
+                                     expected->seq, entry.key, entry.topic, entry.seq));
+    }
+    newest = entry.seq;
+}
+
+void LogHistory::published_whole(const Entry& entry) {
+    for (auto passed = entries_.upper_bound(published_whole_);
+         passed != entries_.end() && passed->first < entry.seq; ++passed) {
+        if (is_whole(passed->second)) {
+            findings_.report(
+                fmt::format("event {} was left out of the whole transactions of {} "
+                            "before event {}",
+                            passed->first, service_, entry.seq));
         }
-        newest = entry->seq;
+    }
+    published_whole_ = std::max(published_whole_, entry.seq);
+}
+
+/// What it ends must be there, and what it does not end must be of other transactions.
+void LogHistory::check_boundary(const Event& boundary) {
+    const Entry* last = nullptr;
+    for (const auto& [seq, entry] : entries_) {
+        if (!is_whole(entry)) {
+            continue;
+        }
+        if (seq <= boundary.version.batch) {
+            last = &entry;
+            continue;
+        }
+        if (last != nullptr && last->commit == entry.commit) {
+            findings_.report(
+                fmt::format("boundary {} cuts a transaction of {} in two: behind "
+                            "event {} comes {}",
+                            to_sequence(boundary.version), service_, last->seq, seq));
+        }
+        break;
+    }
+    if (last != nullptr && published_whole_ < last->seq) {
+        findings_.report(fmt::format("boundary {} of {} was published before event {}",
+                                     to_sequence(boundary.version), service_, last->seq));
     }
 }
 
@@ -115,22 +176,32 @@ const LogHistory::Entry* LogHistory::find(const Version& version) const {
     return entry == entries_.end() ? nullptr : &entry->second;
 }
 
-const LogHistory::Entry* LogHistory::newest(std::string_view key, const Version& version) const {
-    const auto of_key = by_key_.find(key);
-    if (of_key == by_key_.end()) {
+const LogHistory::Entry* LogHistory::newest(std::string_view topic, std::string_view key,
+                                            const Version& version) const {
+    const Keys& all = keys(topic);
+    const auto of_key = all.find(key);
+    if (of_key == all.end()) {
         return nullptr;
     }
     const auto behind = std::ranges::upper_bound(of_key->second, version.batch);
     return behind == of_key->second.begin() ? nullptr : &entries_.at(*std::prev(behind));
 }
 
-const LogHistory::Entry* LogHistory::next(std::string_view key, std::uint64_t seq) const {
-    const auto of_key = by_key_.find(key);
-    if (of_key == by_key_.end()) {
+const LogHistory::Entry* LogHistory::next(std::string_view topic, std::string_view key,
+                                          std::uint64_t seq) const {
+    const Keys& all = keys(topic);
+    const auto of_key = all.find(key);
+    if (of_key == all.end()) {
         return nullptr;
     }
     const auto behind = std::ranges::upper_bound(of_key->second, seq);
     return behind == of_key->second.end() ? nullptr : &entries_.at(*behind);
+}
+
+const LogHistory::Keys& LogHistory::keys(std::string_view topic) const {
+    static const Keys kNone;
+    const auto found = by_topic_.find(topic);
+    return found == by_topic_.end() ? kNone : found->second;
 }
 
 }  // namespace instep::simulation

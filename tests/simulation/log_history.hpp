@@ -1,8 +1,10 @@
 // What one service committed to its log, and what became of it at the broker.
 //
 // Holds: only committed events are published, as they are in the log, each key's in order and
-// without a gap; a relay's cursor never goes back, never passes an event that the broker does
-// not have, and is moved by the holder of its lease alone; private columns stay at home.
+// without a gap, and all of them in order where transactions are published whole; a boundary there
+// never speaks of half a transaction; a relay's cursor never goes back, never passes an event that
+// the broker does not have, and is moved by the holder of its lease alone; private columns stay at
+// home.
 #pragma once
 
 #include "instep/event/event.hpp"
@@ -11,6 +13,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +27,10 @@ class LogHistory {
 public:
     struct Entry {
         std::uint64_t seq = 0;
+
+        /// Counts the commits that appended to the log.
+        std::uint64_t commit = 0;
+        std::string topic;
         std::string key;
         Operation operation = Operation::kNone;
         std::string data;
@@ -36,6 +43,14 @@ public:
           cursors_(partitions),
           findings_(findings) {}
 
+    /// Events by key.
+    using Keys = std::map<std::string, std::vector<std::uint64_t>, std::less<>>;
+
+    /// The changes of these topics are to be published whole, besides.
+    void expect_whole(const std::vector<std::string>& topics) {
+        whole_topics_.insert(topics.begin(), topics.end());
+    }
+
     /// To be called after each commit of the service's database.
     void after_commit();
 
@@ -46,31 +61,43 @@ public:
     /// The event with this version; nullptr if it was never committed.
     [[nodiscard]] const Entry* find(const Version& version) const;
 
-    /// The newest event of the key up to `version`; nullptr if there is none.
-    [[nodiscard]] const Entry* newest(std::string_view key, const Version& version) const;
+    /// The newest event of the topic's key up to `version`; nullptr if there is none.
+    [[nodiscard]] const Entry* newest(std::string_view topic, std::string_view key,
+                                      const Version& version) const;
 
-    /// The key's next event behind `seq`; nullptr if there is none.
-    [[nodiscard]] const Entry* next(std::string_view key, std::uint64_t seq) const;
+    /// The next event of the topic's key behind `seq`; nullptr if there is none.
+    [[nodiscard]] const Entry* next(std::string_view topic, std::string_view key,
+                                    std::uint64_t seq) const;
 
-    /// All keys and their events.
-    [[nodiscard]] const std::map<std::string, std::vector<std::uint64_t>, std::less<>>& keys()
-        const {
-        return by_key_;
-    }
+    /// All keys of a topic.
+    [[nodiscard]] const Keys& keys(std::string_view topic) const;
 
 private:
     void read_new_events();
     void check_cursors();
+    void check_passed(const Entry& entry);
+    void published_by_key(const Entry& entry);
+    void published_whole(const Entry& entry);
+    void check_boundary(const Event& boundary);
+    [[nodiscard]] bool is_whole(const Entry& entry) const {
+        return whole_topics_.contains(entry.topic);
+    }
 
     SimDatabase& database_;
     std::string service_;
     std::vector<std::uint64_t> cursors_;
     Findings& findings_;
     std::map<std::uint64_t, Entry> entries_;
-    std::map<std::string, std::vector<std::uint64_t>, std::less<>> by_key_;
+    std::map<std::string, Keys, std::less<>> by_topic_;
+    std::set<std::string, std::less<>> whole_topics_;
+    std::uint64_t commits_ = 0;
 
-    /// The newest event of each key that the broker has.
-    std::map<std::string, std::uint64_t, std::less<>> published_;
+    /// The newest event of each topic's keys that the broker has.
+    std::map<std::string, std::map<std::string, std::uint64_t, std::less<>>, std::less<>>
+        published_;
+
+    /// The newest event that the broker has among whole transactions.
+    std::uint64_t published_whole_ = 0;
 };
 
 }  // namespace instep::simulation

@@ -35,6 +35,10 @@ public:
         if (site.effects && environment_.random.below(2) == 0) {
             return decide(site);
         }
+        if (site.definition.apply == ApplyUnit::kTransaction &&
+            environment_.options.group.refused > 0 && environment_.random.below(3) == 0) {
+            return change_what_is_refused(site);
+        }
         switch (environment_.random.below(10)) {
             case 0:
             case 1:
@@ -134,6 +138,18 @@ private:
         const std::string mark = fmt::format("{}{}", kEditMark, ++environment_.edits);
         return edit_dead_letter(transaction, waiting.front().number,
                                 fmt::format(R"({{"id":"{}"}})", mark), {"operator", mark});
+    }
+
+    /// The table takes what it refused, or refuses it again.
+    Result<std::uint64_t> change_what_is_refused(ReplicaSite& site) const {
+        return in_transaction(*site.database, [](Transaction& transaction) -> Result<void> {
+            INSTEP_TRY_ASSIGN(const std::int64_t taken, transaction.execute("DELETE FROM refused"));
+            if (taken == 0) {
+                INSTEP_TRY(
+                    transaction.execute("INSERT INTO refused VALUES ($1)", {kRefusedAmount}));
+            }
+            return {};
+        });
     }
 
     /// What no broker redelivers any more, as an operator would judge: by time.

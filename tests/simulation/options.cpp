@@ -74,6 +74,18 @@ Handling draw_handling(Draw& draw) {
     return handling;
 }
 
+GroupOptions draw_group(Draw& draw) {
+    GroupOptions group;
+    if (draw.chance(0.6)) {
+        return group;
+    }
+    group.tables = draw.between(2, 3);
+    group.events_held_max = draw.chance(0.5) ? group.events_held_max : draw.between(1, 8);
+    group.refused = draw.chance(0.7) ? 0.0 : 0.1;
+    group.joins_after = draw.chance(0.5) ? std::chrono::milliseconds{0} : draw.millis(1, 5000);
+    return group;
+}
+
 /// What a kind of broker has no choice about.
 void fit_to_broker(Options& options) {
     switch (options.broker) {
@@ -132,6 +144,12 @@ Options draw_options(Random& random, std::optional<BrokerKind> broker) {
     options.operations_every = draw.millis(300, 4000);
     options.faults = draw_faults(draw);
     options.handling = draw_handling(draw);
+    options.group = draw_group(draw);
+    // The changes of a transaction may be of any partition.
+    options.partitions = options.group.tables > 0 ? 1 : options.partitions;
+    // More take turns, so each has to wait longer for its own.
+    options.lease *= options.group.tables > 0 ? 2 : 1;
+    options.member_timeout *= options.group.tables > 0 ? 2 : 1;
     fit_to_broker(options);
     return options;
 }
@@ -164,6 +182,9 @@ std::string to_string(const Options& options) {
         handling.circuit ? handling.circuit->failures_to_open : 0,
         handling.circuit ? handling.circuit->open_for.count() : 0, handling.parked_keys_max,
         handling.hopeless, handling.unwanted);
+    const GroupOptions& group = options.group;
+    text += fmt::format("group={} events_held_max={} refused={} joins_after={}ms ", group.tables,
+                        group.events_held_max, group.refused, group.joins_after.count());
     return text + fmt::format(
                       "crash={:.4f} pause={:.4f} busy={:.4f} unavailable={:.4f} "
                       "commit_unknown={:.4f} broker_unavailable={:.4f} refused={:.4f} "

@@ -72,6 +72,21 @@ struct Handling {
     double unwanted = 0;
 };
 
+/// Replicas of several tables that take in the owner's transactions whole.
+struct GroupOptions {
+    /// How many; 0: there is no group.
+    std::uint32_t tables = 0;
+
+    /// Transactions of more events are applied in parts.
+    std::uint32_t events_held_max = 50'000;
+
+    /// Of the lines that are written: the group's table refuses them now and then.
+    double refused = 0;
+
+    /// It begins to follow that much behind the writers.
+    std::chrono::milliseconds joins_after{0};
+};
+
 struct Options {
     std::uint32_t writers = 1;
     std::uint32_t relays = 1;
@@ -117,6 +132,7 @@ struct Options {
     std::chrono::milliseconds operations_every{2000};
     Faults faults;
     Handling handling;
+    GroupOptions group;
 };
 
 /// `broker` takes the place of the kind that would be drawn; everything else is the same.

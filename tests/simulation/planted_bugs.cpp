@@ -1,6 +1,7 @@
 #include "tests/simulation/planted_bugs.hpp"
 
 #include "tests/simulation/environment.hpp"
+#include "tests/simulation/passing_ports.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -12,25 +13,6 @@ namespace instep::simulation {
 namespace {
 
 using Kind = SqlEdit::Kind;
-
-/// Passes everything on; bugs change one call.
-class PassingPublisher : public Publisher {
-public:
-    explicit PassingPublisher(std::unique_ptr<Publisher> inner) : inner_(std::move(inner)) {}
-
-    Result<void> declare_topic(std::string_view topic, std::uint32_t partitions) override {
-        return inner_->declare_topic(topic, partitions);
-    }
-    PublishOutcome publish(const PublishBatch& batch) override { return inner_->publish(batch); }
-    Result<std::optional<LastPublished>> last_published(std::string_view topic,
-                                                        std::uint32_t partition,
-                                                        std::string_view source) override {
-        return inner_->last_published(topic, partition, source);
-    }
-
-private:
-    std::unique_ptr<Publisher> inner_;
-};
 
 class UnconfirmedPublisher final : public PassingPublisher {
 public:
@@ -65,42 +47,6 @@ private:
     }
 
     Database& database_;
-};
-
-class PassingSubscriber : public Subscriber {
-public:
-    explicit PassingSubscriber(std::unique_ptr<Subscriber> inner) : inner_(std::move(inner)) {}
-
-    Result<std::vector<Assignment>> assignments() override { return inner_->assignments(); }
-    Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
-        return inner_->receive(events_max, bytes_max);
-    }
-    Result<void> acknowledge(std::uint32_t partition, Position position) override {
-        return inner_->acknowledge(partition, position);
-    }
-    Result<void> seek(std::uint32_t partition, Position position) override {
-        return inner_->seek(partition, position);
-    }
-    void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
-        inner_->wait(std::move(stop), patience);
-    }
-
-private:
-    std::unique_ptr<Subscriber> inner_;
-};
-
-class EagerSubscriber final : public PassingSubscriber {
-public:
-    using PassingSubscriber::PassingSubscriber;
-
-    Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
-        auto deliveries = PassingSubscriber::receive(events_max, bytes_max);
-        if (deliveries && !deliveries->empty()) {
-            const Delivery& last = deliveries->back();
-            INSTEP_TRY(PassingSubscriber::acknowledge(last.partition, last.position));
-        }
-        return deliveries;
-    }
 };
 
 /// Fetches ahead and acknowledges the newest that it fetched.
@@ -219,15 +165,6 @@ auto wrap() {
     return [](Port& inner) -> std::unique_ptr<Port> { return std::make_unique<Wrapper>(inner); };
 }
 
-template <class Wrapper>
-auto wrap_subscriber() {
-    return [](std::unique_ptr<Subscriber> inner) -> std::unique_ptr<Subscriber> {
-        return std::make_unique<Wrapper>(std::move(inner));
-    };
-}
-
-/// The condition under which the upserts of a replica overwrite a row, as far as all have it.
-constexpr std::string_view kGuard = "= excluded.instep_version WHERE ";
 constexpr std::string_view kNoGuard = "= excluded.instep_version WHERE 1 OR ";
 
 std::vector<PlantedBug> relay_bugs() {
@@ -364,6 +301,7 @@ std::span<const PlantedBug> planted_bugs() {
         std::vector<PlantedBug> all = relay_bugs();
         std::ranges::move(replica_bugs(), std::back_inserter(all));
         std::ranges::move(consumer_bugs(), std::back_inserter(all));
+        std::ranges::move(group_bugs(), std::back_inserter(all));
         std::ranges::move(handler_bugs(), std::back_inserter(all));
         std::ranges::move(broker_bugs(), std::back_inserter(all));
         return all;

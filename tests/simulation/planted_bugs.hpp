@@ -25,6 +25,7 @@ enum class Role : std::uint8_t {
     kRelay,
     kRequests,
     kReplica,
+    kGroup,
     kEffects,
     kOperator,
     kBroker,
@@ -81,6 +82,9 @@ std::span<const PlantedBug> planted_bugs();
 
 /// Those of the brokers alone.
 std::vector<PlantedBug> broker_bugs();
+
+/// Those of whole transactions.
+std::vector<PlantedBug> group_bugs();
 
 /// Those of failing handlers and parked keys.
 std::vector<PlantedBug> handler_bugs();

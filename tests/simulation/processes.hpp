@@ -32,6 +32,9 @@ std::unique_ptr<Process> make_request_consumer(Environment& environment);
 /// Keeps a replica and relays its requests.
 std::unique_ptr<Process> make_replica(Environment& environment, ReplicaSite& site);
 
+/// Keeps the replicas of the group, in one subscription, and relays their requests.
+std::unique_ptr<Process> make_group(Environment& environment);
+
 /// Counts the effects of each event.
 std::unique_ptr<Process> make_effects_consumer(Environment& environment, ReplicaSite& site);
 

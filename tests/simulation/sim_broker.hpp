@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -77,6 +78,12 @@ public:
 
     /// Most messages that a client fetches ahead of what it was asked for.
     [[nodiscard]] virtual std::size_t ahead_max() const { return 0; }
+
+    /// Nothing is given out while so many messages are unacknowledged, unless they are for one who
+    /// acknowledges late.
+    [[nodiscard]] virtual std::size_t unacknowledged_max() const {
+        return std::numeric_limits<std::size_t>::max();
+    }
 
     /// How long a member that was cut off may take itself for one.
     [[nodiscard]] virtual std::chrono::milliseconds belief_max() const {

@@ -133,6 +133,11 @@ void SimSubscriber::fetch(Held& held, std::size_t count) {
     }
     count -= held.ahead.size();
     count += broker_.chaos().random().below(broker_.ahead_max() + 1);
+    if (!options_.acknowledges_late) {
+        const std::size_t under_way = held.fetched - std::min(held.fetched, held.acknowledged);
+        count = std::min(count, broker_.unacknowledged_max() -
+                                    std::min(broker_.unacknowledged_max(), under_way));
+    }
     if (slot(held).is_held(held)) {
         slot(held).fetch(held, count);
     } else {

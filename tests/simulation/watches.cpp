@@ -57,11 +57,12 @@ bool SubscriptionWatch::is_parked(std::string_view key) const {
     return *(*rows)->next();
 }
 
-ReplicaWatch::ReplicaWatch(SimDatabase& database, std::string subscription, std::string table,
-                           std::vector<std::pair<std::string, std::string>> columns,
+ReplicaWatch::ReplicaWatch(SimDatabase& database, const ReplicaDefinition& definition,
+                           const std::vector<std::pair<std::string, std::string>>& columns,
                            LogHistory& source, Findings& findings)
-    : SubscriptionWatch(database, std::move(subscription), findings),
-      table_(std::move(table)),
+    : SubscriptionWatch(database, definition.subscription(), findings),
+      topic_(definition.topic),
+      table_(definition.table),
       source_(source) {
     std::vector<std::pair<std::string, std::string>> own;
     std::vector<std::pair<std::string, std::string>> event;
@@ -153,10 +154,10 @@ void ReplicaWatch::check(const std::string& key, const Standing& standing) {
         }
     }
     const LogHistory::Entry* entry = standing.version.index == kChunkIndex
-                                         ? source_.newest(key, standing.version)
+                                         ? source_.newest(topic_, key, standing.version)
                                          : source_.find(standing.version);
     const bool deleted = entry == nullptr || entry->operation == Operation::kDelete;
-    if (entry != nullptr && entry->key != key) {
+    if (entry != nullptr && (entry->key != key || entry->topic != topic_)) {
         report("has the version of another key");
     } else if (standing.present && (deleted || expected_row(*entry) != standing.row)) {
         report(fmt::format("is not what the source had ({})",

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "instep/event/event.hpp"
+#include "instep/replica/replica.hpp"
 #include "tests/simulation/findings.hpp"
 #include "tests/simulation/log_history.hpp"
 #include "tests/simulation/sim_database.hpp"
@@ -33,12 +34,12 @@ public:
     void acknowledged(const Event& event);
 
     [[nodiscard]] const std::string& subscription() const { return subscription_; }
+    [[nodiscard]] SimDatabase& database() const { return database_; }
 
 protected:
     /// Checks what a commit changed.
     virtual void look() = 0;
     [[nodiscard]] virtual bool is_done(const Event& event) = 0;
-    [[nodiscard]] SimDatabase& database() const { return database_; }
     [[nodiscard]] Findings& findings() const { return findings_; }
 
 private:
@@ -57,10 +58,11 @@ private:
 /// what the source had at that version.
 class ReplicaWatch final : public SubscriptionWatch {
 public:
-    /// `columns`: the owner's name and the local name of each column of the replica.
-    ReplicaWatch(SimDatabase& database, std::string subscription, std::string table,
-                 std::vector<std::pair<std::string, std::string>> columns, LogHistory& source,
-                 Findings& findings);
+    /// `columns`: the owner's name and the local name of each column of the replica, the key
+    /// first.
+    ReplicaWatch(SimDatabase& database, const ReplicaDefinition& definition,
+                 const std::vector<std::pair<std::string, std::string>>& columns,
+                 LogHistory& source, Findings& findings);
 
     void delivered(const Event& event) override;
 
@@ -75,9 +77,10 @@ public:
     void begin_meddling() { meddled_ = true; }
     void end_meddling();
 
+    bool is_done(const Event& event) override;
+
 protected:
     void look() override;
-    bool is_done(const Event& event) override;
 
 private:
     struct Standing {
@@ -91,6 +94,7 @@ private:
     void check(const std::string& key, const Standing& standing);
     [[nodiscard]] std::string expected_row(const LogHistory::Entry& entry) const;
 
+    std::string topic_;
     std::string table_;
     std::string row_json_;
     std::string source_row_json_;

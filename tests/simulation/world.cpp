@@ -6,6 +6,7 @@
 #include "instep/db/sqlite/database.hpp"
 #include "tests/simulation/course.hpp"
 #include "tests/simulation/environment.hpp"
+#include "tests/simulation/orders_workload.hpp"
 #include "tests/simulation/processes.hpp"
 
 #include <fmt/format.h>
@@ -33,16 +34,20 @@ Result<void> make_owner(Database& database, std::string_view key_type) {
     INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
     INSTEP_TRY(connection->execute_script(
         fmt::format("CREATE TABLE users (id {} PRIMARY KEY NOT NULL, name TEXT, amount INTEGER, "
-                    "secret TEXT)",
-                    key_type)));
-    PublishEntry entry;
-    entry.table = kTable;
-    entry.entity = "user";
-    entry.key = {"id"};
-    entry.columns = {"id", "name", "amount"};
+                    "secret TEXT); {}",
+                    key_type, fmt::format(kOrderTables, " REFERENCES customers (id)"))));
+    std::vector<PublishEntry> entries = {
+        {std::string(kTable), "user", {"id"}, {"id", "name", "amount"}, {}}};
+    for (const WholeTable& table : kWholeTables) {
+        entries.push_back({std::string(table.name),
+                           std::string(table.entity),
+                           {"id"},
+                           {table.columns.begin(), table.columns.end()},
+                           {}});
+    }
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(*connection, TransactionMode::kWrite));
-    INSTEP_TRY(apply_capture(transaction, kOwner, std::span(&entry, 1)));
+    INSTEP_TRY(apply_capture(transaction, kOwner, entries));
     return transaction.commit();
 }
 
@@ -53,6 +58,48 @@ Result<void> make_holder(Database& database, std::string_view further) {
         fmt::format("CREATE TABLE effects (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, "
                     "seq INTEGER, edit TEXT, wanted INTEGER); {}",
                     further));
+}
+
+std::vector<ReplicaDefinition> group_definitions(std::uint32_t tables) {
+    std::vector<ReplicaDefinition> definitions;
+    for (const WholeTable& table : std::span(kWholeTables).first(tables)) {
+        definitions.push_back({"crm",
+                               std::string(table.topic),
+                               std::string(table.name),
+                               {},
+                               ApplyUnit::kTransaction});
+    }
+    return definitions;
+}
+
+/// Tables as an application makes them for itself. What they refuse stands in one of them.
+Result<void> make_group_holder(Database& database, std::uint32_t tables) {
+    INSTEP_TRY_ASSIGN(auto connection, database.connect());
+    INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
+    const bool has_customers = tables == kWholeTables.size();
+    INSTEP_TRY(connection->execute_script(fmt::format(
+        "{} CREATE TABLE refused (amount INTEGER NOT NULL);"
+        "CREATE TRIGGER refuses BEFORE INSERT ON lines WHEN NEW.amount IN (SELECT amount FROM "
+        "refused) BEGIN SELECT RAISE(ABORT, 'simulated: the table refuses it'); END",
+        fmt::format(kOrderTables, has_customers ? " REFERENCES customers (id)" : ""))));
+    INSTEP_TRY_ASSIGN(Transaction transaction,
+                      Transaction::begin(*connection, TransactionMode::kWrite));
+    for (const ReplicaDefinition& definition : group_definitions(tables)) {
+        INSTEP_TRY_ASSIGN(const auto changes, plan_replica(*connection, definition, nullptr));
+        INSTEP_TRY(run_changes(transaction, changes));
+    }
+    return transaction.commit();
+}
+
+const DatabaseImage& group_image(std::uint32_t tables) {
+    const auto make = [](std::uint32_t count) {
+        return make_image([count](Database& database, const Clock&) {
+            return make_group_holder(database, count);
+        });
+    };
+    static const DatabaseImage two = make(2);
+    static const DatabaseImage three = make(3);
+    return tables == 2 ? two : three;
 }
 
 const DatabaseImage& owner_image(bool text_keys) {
@@ -123,10 +170,13 @@ public:
             environment_.options.transactions * environment_.options.writers;
         environment_.poison = environment_.options.poison;
         make_owner_site();
-        make_site("data-owner", "lookup_users",
-                  {{"id", "id"}, {"name", "name"}, {"amount", "amount"}});
+        make_user_site("data-owner", "lookup_users",
+                       {{"id", "id"}, {"name", "name"}, {"amount", "amount"}});
         if (environment_.options.replicas > 1) {
-            make_site("billing", "payers", {{"id", "payer"}, {"name", "full_name"}});
+            make_user_site("billing", "payers", {{"id", "payer"}, {"name", "full_name"}});
+        }
+        if (environment_.options.group.tables > 0) {
+            make_group_sites();
         }
         make_broker();
     }
@@ -179,40 +229,90 @@ private:
         environment_.source->on_commit([this] {
             environment_.source_log->after_commit();
             environment_.requests->after_commit();
+            if (environment_.group) {
+                environment_.group->after_source_commit();
+            }
         });
     }
 
-    void make_site(std::string_view service, std::string_view table, const Columns& columns) {
-        auto site = std::make_unique<ReplicaSite>();
-        site->definition.service = service;
-        site->definition.topic = kTopic;
-        site->definition.table = table;
-        const bool first = environment_.sites.empty();
-        if (!first) {
-            site->definition.columns = columns;
-        }
-        site->database = std::make_unique<SimDatabase>(
-            fmt::format("{}.db", service),
-            holder_image(environment_.options, first && environment_.options.poison > 0), chaos_);
-        set_incarnation(*site->database);
-        site->requests =
-            std::make_unique<LogHistory>(*site->database, std::string(service), 1, findings_);
-        site->replica = std::make_unique<ReplicaWatch>(
-            *site->database, site->definition.subscription(), std::string(table), columns,
-            *environment_.source_log, findings_);
-        if (first && environment_.options.counts_effects) {
-            site->effects = std::make_unique<EffectsWatch>(*site->database, "data-owner.effects",
-                                                           *environment_.source_log,
-                                                           environment_.options, findings_);
-        }
-        site->database->on_commit([this, made = site.get()] {
-            made->requests->after_commit();
-            made->replica->after_commit();
-            if (made->effects) {
-                made->effects->after_commit();
+    Holder& make_holder(std::string_view service, const DatabaseImage& image) {
+        auto holder = std::make_unique<Holder>();
+        holder->service = service;
+        holder->database =
+            std::make_unique<SimDatabase>(fmt::format("{}.db", service), image, chaos_);
+        set_incarnation(*holder->database);
+        holder->requests =
+            std::make_unique<LogHistory>(*holder->database, holder->service, 1, findings_);
+        holder->database->on_commit([this, made = holder.get()] { committed_by(*made); });
+        environment_.holders.push_back(std::move(holder));
+        return *environment_.holders.back();
+    }
+
+    void committed_by(Holder& holder) {
+        holder.requests->after_commit();
+        for (const auto& site : environment_.sites) {
+            if (site->database != holder.database.get()) {
+                continue;
             }
-        });
+            site->replica->after_commit();
+            if (site->effects) {
+                site->effects->after_commit();
+            }
+        }
+        if (environment_.group && &environment_.group->database() == holder.database.get()) {
+            environment_.group->after_commit();
+        }
+    }
+
+    ReplicaSite& make_site(ReplicaDefinition definition, std::string_view source_table,
+                           const Columns& columns, Holder& holder) {
+        auto site = std::make_unique<ReplicaSite>();
+        site->definition = std::move(definition);
+        site->source_table = source_table;
+        site->database = holder.database.get();
+        site->replica = std::make_unique<ReplicaWatch>(*site->database, site->definition, columns,
+                                                       *environment_.source_log, findings_);
         environment_.sites.push_back(std::move(site));
+        return *environment_.sites.back();
+    }
+
+    void make_user_site(std::string_view service, std::string_view table, const Columns& columns) {
+        const bool first = environment_.sites.empty();
+        Holder& holder = make_holder(
+            service, holder_image(environment_.options, first && environment_.options.poison > 0));
+        ReplicaSite& site = make_site({std::string(service), std::string(kTopic),
+                                       std::string(table), first ? Columns{} : columns},
+                                      kTable, columns, holder);
+        if (first && environment_.options.counts_effects) {
+            site.effects = std::make_unique<EffectsWatch>(*site.database, "data-owner.effects",
+                                                          *environment_.source_log,
+                                                          environment_.options, findings_);
+        }
+    }
+
+    void make_group_sites() {
+        const GroupOptions& options = environment_.options.group;
+        Holder& holder = make_holder("crm", group_image(options.tables));
+        if (options.refused > 0) {
+            holder.database->meddle("INSERT INTO refused VALUES ($1)", {kRefusedAmount});
+        }
+        const auto definitions = group_definitions(options.tables);
+        environment_.group = std::make_unique<GroupWatch>(
+            *holder.database, definitions.front().subscription(), *environment_.source, findings_);
+        std::vector<std::string> topics;
+        for (std::size_t i = 0; i < definitions.size(); ++i) {
+            Columns columns;
+            for (const std::string_view name : kWholeTables.at(i).columns) {
+                columns.emplace_back(name, name);
+            }
+            const ReplicaSite& site =
+                make_site(definitions[i], kWholeTables.at(i).name, columns, holder);
+            environment_.group->add_table(site.definition, *site.replica, columns);
+        }
+        for (const WholeTable& table : kWholeTables) {
+            topics.emplace_back(table.topic);
+        }
+        environment_.source_log->expect_whole(topics);
     }
 
     void make_broker() {
@@ -243,7 +343,7 @@ private:
         Connection& connection = environment_.broker_database->inspect();
         auto rows = connection.query(
             "SELECT m.position, s.id, s.topic, s.partition, (SELECT count(*) FROM instep_slot o "
-            "WHERE o.topic = s.topic), m.source, m.key, m.version, m.operation, m.data "
+            "WHERE o.topic = s.topic), m.source, m.key, m.version, m.operation, m.data, m.type "
             "FROM instep_slot s JOIN instep_message m ON m.position >> 40 = s.id "
             "ORDER BY m.position",
             {});
@@ -259,6 +359,7 @@ private:
             event.version = *version_from_bytes((*rows)->blob(7));
             event.operation = static_cast<Operation>((*rows)->integer(8));
             event.data = (*rows)->blob(9);
+            event.type = (*rows)->text(10);
             published((*rows)->text(2), static_cast<std::uint32_t>((*rows)->integer(3)),
                       static_cast<std::uint32_t>((*rows)->integer(4)), event);
         }
@@ -269,9 +370,9 @@ private:
         if (event.source == kOwner) {
             environment_.source_log->published(topic, partition, partitions, event);
         }
-        for (const auto& site : environment_.sites) {
-            if (event.source == site->definition.service) {
-                site->requests->published(topic, partition, partitions, event);
+        for (const auto& holder : environment_.holders) {
+            if (event.source == holder->service) {
+                holder->requests->published(topic, partition, partitions, event);
             }
         }
     }
@@ -285,7 +386,13 @@ private:
             spawn(fmt::format("relay-{}", i), [this] { return make_relay(environment_); });
         }
         spawn("requests", [this] { return make_request_consumer(environment_); });
+        for (std::uint32_t i = 0; environment_.group && i < options.members; ++i) {
+            spawn(fmt::format("group-{}", i), [this] { return make_group(environment_); });
+        }
         for (const auto& site : environment_.sites) {
+            if (site->definition.apply == ApplyUnit::kTransaction) {
+                continue;
+            }
             for (std::uint32_t i = 0; i < options.members; ++i) {
                 spawn(fmt::format("{}-{}", site->definition.table, i),
                       [this, of = site.get()] { return make_replica(environment_, *of); });

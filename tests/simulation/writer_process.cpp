@@ -1,3 +1,4 @@
+#include "tests/simulation/orders_workload.hpp"
 #include "tests/simulation/processes.hpp"
 
 #include <fmt/format.h>
@@ -53,15 +54,22 @@ private:
     Result<void> write_transaction() {
         INSTEP_TRY_ASSIGN(Transaction transaction,
                           Transaction::begin(*connection_, TransactionMode::kWrite));
-        const std::uint64_t statements = 1 + draw(environment_.options.statements_max);
+        const Options& options = environment_.options;
+        const std::uint64_t statements = 1 + draw(options.statements_max);
         for (std::uint64_t i = 0; i < statements; ++i) {
-            INSTEP_TRY(write(transaction));
+            if (options.group.tables > 0 && draw(3) > 0) {
+                OrdersWorkload orders(transaction, environment_.random,
+                                      environment_.operating ? options.group.refused : 0);
+                INSTEP_TRY(orders.change());
+            } else {
+                INSTEP_TRY(write(transaction));
+            }
         }
         if (environment_.bug != nullptr && environment_.bug->before_commit) {
             INSTEP_TRY_ASSIGN(auto publisher, ports_->broker().publisher());
             environment_.bug->before_commit(transaction, *publisher);
         }
-        if (environment_.random.unit() < environment_.options.rollback) {
+        if (environment_.random.unit() < options.rollback) {
             return {};
         }
         return transaction.commit();
