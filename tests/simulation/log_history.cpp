@@ -146,8 +146,14 @@ void LogHistory::published_whole(const Entry& entry) {
     published_whole_ = std::max(published_whole_, entry.seq);
 }
 
-/// What it ends must be there, and what it does not end must be of other transactions.
+/// What it ends must be there, and what it does not end must be of other transactions. A relay that
+/// was replaced, and does not know it, may repeat older ones from wherever it stood: the newer one
+/// came first to everybody.
 void LogHistory::check_boundary(const Event& boundary) {
+    if (boundary.version < newest_boundary_) {
+        return;
+    }
+    newest_boundary_ = boundary.version;
     const Entry* last = nullptr;
     for (const auto& [seq, entry] : entries_) {
         if (!is_whole(entry)) {

@@ -98,6 +98,7 @@ private:
 
     /// The newest event that the broker has among whole transactions.
     std::uint64_t published_whole_ = 0;
+    Version newest_boundary_{};
 };
 
 }  // namespace instep::simulation

@@ -140,11 +140,11 @@ private:
                                 fmt::format(R"({{"id":"{}"}})", mark), {"operator", mark});
     }
 
-    /// The table takes what it refused, or refuses it again.
+    /// The table takes what it refused, or refuses it again; not any more once all is to end well.
     Result<std::uint64_t> change_what_is_refused(ReplicaSite& site) const {
-        return in_transaction(*site.database, [](Transaction& transaction) -> Result<void> {
+        return in_transaction(*site.database, [&](Transaction& transaction) -> Result<void> {
             INSTEP_TRY_ASSIGN(const std::int64_t taken, transaction.execute("DELETE FROM refused"));
-            if (taken == 0) {
+            if (taken == 0 && environment_.operating) {
                 INSTEP_TRY(
                     transaction.execute("INSERT INTO refused VALUES ($1)", {kRefusedAmount}));
             }
