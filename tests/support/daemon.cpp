@@ -5,6 +5,7 @@
 #include <spawn.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -26,6 +27,9 @@ extern "C" {
 namespace instep::test {
 
 namespace {
+
+/// A server that was killed recovers first, beside all that the machine does.
+constexpr std::chrono::seconds kStartPatience{300};
 
 // Descriptor 3 is a socket to the test; its end is the test's end. The part in braces is nobody's
 // child, so that whoever kills the test with all its descendants does not kill it too. A stopped
@@ -180,7 +184,7 @@ bool Daemon::start(const std::string& command, const std::function<bool()>& read
     }
     bool is_ready = false;
     const auto decided = [&] { return (is_ready = ready()) || has_ended(); };
-    if (!eventually(decided)) {
+    if (!eventually(decided, kStartPatience)) {
         fail("not ready in time: " + command);
     }
     return is_ready;
