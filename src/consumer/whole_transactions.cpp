@@ -5,8 +5,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace instep {
+
+namespace {
+
+/// So often, and so long, is waited for events that the broker has been asked for again.
+constexpr int kLooksMax = 100;
+constexpr std::chrono::milliseconds kLookWait{20};
+
+}  // namespace
 
 WholeTransactions::WholeTransactions(Workplace& work, Subscriber& subscriber)
     : work_(work),
@@ -103,14 +112,7 @@ Result<std::uint64_t> WholeTransactions::apply_parts() {
                         fmt::format("{} lost its partition in the middle of a transaction",
                                     work_.options.subscription));
         }
-        INSTEP_TRY_ASSIGN(auto part, subscriber_.receive(work_.options.batch_events_max,
-                                                         work_.options.batch_bytes_max));
-        std::erase_if(part, [&](const Delivery& delivery) { return delivery.position > end; });
-        if (part.empty()) {
-            return fail(ErrorCode::kUnavailable,
-                        fmt::format("{} got no events up to position {} from the broker again",
-                                    work_.options.subscription, end));
-        }
+        INSTEP_TRY_ASSIGN(const auto part, receive_again(end));
         INSTEP_TRY_ASSIGN(const Deliveries free, set_aside_ranges(transaction, all_of(part), now));
         INSTEP_TRY_ASSIGN(const ApplyCounts applied, work_.handle(transaction, events_of(free)));
         counts += applied;
@@ -120,6 +122,22 @@ Result<std::uint64_t> WholeTransactions::apply_parts() {
     INSTEP_TRY(work_.commit(transaction, counts,
                             {{partition, {.partition = partition, .position = end}}}, now));
     return handled;
+}
+
+/// The next events up to `end`. Most brokers have nothing at hand right after a seek.
+Result<std::vector<Delivery>> WholeTransactions::receive_again(Position end) {
+    for (int looks = 0; looks < kLooksMax; ++looks) {
+        INSTEP_TRY_ASSIGN(auto part, subscriber_.receive(work_.options.batch_events_max,
+                                                         work_.options.batch_bytes_max));
+        std::erase_if(part, [&](const Delivery& delivery) { return delivery.position > end; });
+        if (!part.empty()) {
+            return part;
+        }
+        subscriber_.wait({}, kLookWait);
+    }
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("{} got no events up to position {} from the broker again",
+                            work_.options.subscription, end));
 }
 
 Result<Deliveries> WholeTransactions::set_aside_ranges(Transaction& transaction,

@@ -52,6 +52,7 @@ private:
     Result<void> apply_pending(std::span<const Delivery> pending);
     Result<std::uint64_t> apply_or_set_aside();
     Result<std::uint64_t> apply_parts();
+    Result<std::vector<Delivery>> receive_again(Position end);
     Result<Deliveries> set_aside_ranges(Transaction& transaction, const Deliveries& deliveries,
                                         Timestamp now);
     [[nodiscard]] std::unexpected<Error> refused(Error error) const;
