@@ -2,6 +2,7 @@
 
 #include "instep/log/boundary.hpp"
 #include "tests/support/failing_broker.hpp"
+#include "tests/support/passing_broker.hpp"
 #include "tests/support/sync_system.hpp"
 
 #include <fmt/format.h>
@@ -63,61 +64,55 @@ public:
     int down_after = -1;
 };
 
-/// Assigns partitions anew when the test wants it.
-class RestlessSubscriber final : public Subscriber {
+/// What a test wants of a broker that the embedded one never does.
+struct Whims {
+    /// Partitions are assigned anew behind so many questions for them; 0: not at all.
+    int assigned_anew_after = 0;
+
+    /// So many looks behind a seek find nothing, as where a server has to be asked first.
+    int empty_behind_seek = 0;
+};
+
+class WhimsicalSubscriber final : public test::PassingSubscriber {
 public:
-    RestlessSubscriber(std::unique_ptr<Subscriber> inner, int& assigned_anew_after)
-        : inner_(std::move(inner)), assigned_anew_after_(assigned_anew_after) {}
+    WhimsicalSubscriber(std::unique_ptr<Subscriber> inner, Whims& whims)
+        : PassingSubscriber(std::move(inner)), whims_(whims) {}
 
     Result<std::vector<Assignment>> assignments() override {
-        if (assigned_anew_after_ > 0 && --assigned_anew_after_ == 0) {
+        if (whims_.assigned_anew_after > 0 && --whims_.assigned_anew_after == 0) {
             ++epochs_added_;
         }
-        auto assignments = inner_->assignments();
+        auto assignments = PassingSubscriber::assignments();
         for (std::size_t i = 0; assignments && i < assignments->size(); ++i) {
             (*assignments)[i].epoch += epochs_added_;
         }
         return assignments;
     }
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
-        return inner_->receive(events_max, bytes_max);
-    }
-    Result<void> acknowledge(std::uint32_t partition, Position position) override {
-        return inner_->acknowledge(partition, position);
+        return empty_looks_-- > 0 ? std::vector<Delivery>{}
+                                  : PassingSubscriber::receive(events_max, bytes_max);
     }
     Result<void> seek(std::uint32_t partition, Position position) override {
-        return inner_->seek(partition, position);
-    }
-    void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
-        inner_->wait(std::move(stop), patience);
+        empty_looks_ = whims_.empty_behind_seek;
+        return PassingSubscriber::seek(partition, position);
     }
 
 private:
-    std::unique_ptr<Subscriber> inner_;
-    int& assigned_anew_after_;
+    Whims& whims_;
     std::uint64_t epochs_added_ = 0;
+    int empty_looks_ = 0;
 };
 
-class RestlessBroker final : public Broker {
+class WhimsicalBroker final : public test::PassingBroker {
 public:
-    explicit RestlessBroker(Broker& inner) : inner_(inner) {}
-    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
-    [[nodiscard]] std::string_view display_url() const override { return "restless:"; }
-    Result<std::unique_ptr<Publisher>> publisher() override { return inner_.publisher(); }
+    using PassingBroker::PassingBroker;
+
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
-        INSTEP_TRY_ASSIGN(auto subscriber, inner_.subscribe(std::move(options)));
-        return std::make_unique<RestlessSubscriber>(std::move(subscriber), assigned_anew_after);
+        INSTEP_TRY_ASSIGN(auto subscriber, PassingBroker::subscribe(std::move(options)));
+        return std::make_unique<WhimsicalSubscriber>(std::move(subscriber), whims);
     }
-    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
-        return inner_.lag(topic);
-    }
-    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
 
-    /// Behind so many questions for them; 0: not at all.
-    int assigned_anew_after = 0;
-
-private:
-    Broker& inner_;
+    Whims whims;
 };
 
 class ConsumerTest : public testing::Test {
@@ -139,7 +134,7 @@ protected:
         options.member = std::move(member);
         options.batch_events_max = 100;
         options.parked_backoff = {1s, 2.0, 60s, 0.0};
-        auto made = Consumer::create(*system.owner_database, restless, handler, system.random,
+        auto made = Consumer::create(*system.owner_database, whimsical, handler, system.random,
                                      system.logger, options);
         EXPECT_TRUE(made);
         return std::move(*made);
@@ -190,7 +185,7 @@ protected:
 
     SyncSystem system;
     FailingBroker broker{*system.broker};
-    RestlessBroker restless{broker};
+    WhimsicalBroker whimsical{broker};
     RecordingHandler handler;
     std::unique_ptr<Publisher> publisher;
     std::unique_ptr<Consumer> consumer;
@@ -462,11 +457,20 @@ TEST_F(WholeTransactionsTest, AreWholeAlsoWhenTheyAreTooLargeToHold) {
     EXPECT_EQ(system.broker->lag("shop.order")->front().events, 0U);
 }
 
+TEST_F(WholeTransactionsTest, LargeOnesAreReadAgainAlsoFromABrokerThatHasToBeAsked) {
+    whimsical.whims.empty_behind_seek = 2;
+    publish_many();
+    publish_boundary();
+    run();
+    EXPECT_EQ(effect_count(), "300");
+    EXPECT_EQ(system.broker->lag("shop.order")->front().events, 0U);
+}
+
 TEST_F(WholeTransactionsTest, LargeOnesAreReadAgainWhereThePartitionIsAssignedAnew) {
     publish_many();
     publish_boundary();
     // Four steps until the boundary is seen; then once more for each part.
-    restless.assigned_anew_after = 6;
+    whimsical.whims.assigned_anew_after = 6;
     std::vector<ErrorCode> errors;
     for (int i = 0; i < 12; ++i) {
         if (const auto done = consumer->run_once(); !done) {

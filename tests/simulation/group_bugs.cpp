@@ -1,6 +1,6 @@
 #include "instep/log/boundary.hpp"
 #include "tests/simulation/owner.hpp"
-#include "tests/simulation/passing_ports.hpp"
+#include "tests/simulation/bug_parts.hpp"
 #include "tests/simulation/planted_bugs.hpp"
 
 #include <algorithm>

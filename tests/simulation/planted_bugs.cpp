@@ -1,7 +1,7 @@
 #include "tests/simulation/planted_bugs.hpp"
 
 #include "tests/simulation/environment.hpp"
-#include "tests/simulation/passing_ports.hpp"
+#include "tests/simulation/bug_parts.hpp"
 
 #include <algorithm>
 #include <optional>

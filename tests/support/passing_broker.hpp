@@ -1,4 +1,4 @@
-// Publishers and subscribers that pass everything on; bugs change one call.
+// A broker, its publishers and its subscribers that pass everything on; tests change single calls.
 #pragma once
 
 #include "instep/broker/broker.hpp"
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace instep::simulation {
+namespace instep::test {
 
 class PassingPublisher : public Publisher {
 public:
@@ -41,6 +41,9 @@ public:
     Result<void> seek(std::uint32_t partition, Position position) override {
         return inner_->seek(partition, position);
     }
+    Result<void> rewind(std::uint32_t partition, Position position) override {
+        return inner_->rewind(partition, position);
+    }
     void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
         inner_->wait(std::move(stop), patience);
     }
@@ -49,28 +52,26 @@ private:
     std::unique_ptr<Subscriber> inner_;
 };
 
-/// Acknowledges events when they arrive.
-class EagerSubscriber final : public PassingSubscriber {
+class PassingBroker : public Broker {
 public:
-    using PassingSubscriber::PassingSubscriber;
+    explicit PassingBroker(Broker& inner) : inner_(inner) {}
 
-    Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
-        auto deliveries = PassingSubscriber::receive(events_max, bytes_max);
-        if (deliveries && !deliveries->empty()) {
-            const Delivery& last = deliveries->back();
-            INSTEP_TRY(PassingSubscriber::acknowledge(last.partition, last.position));
-        }
-        return deliveries;
+    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
+    [[nodiscard]] std::string_view display_url() const override { return inner_.display_url(); }
+    Result<std::unique_ptr<Publisher>> publisher() override { return inner_.publisher(); }
+    Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
+        return inner_.subscribe(std::move(options));
     }
+    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
+        return inner_.lag(topic);
+    }
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override {
+        return inner_.kept(topic);
+    }
+    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
+
+private:
+    Broker& inner_;
 };
 
-template <class Wrapper>
-auto wrap_subscriber() {
-    return [](std::unique_ptr<Subscriber> inner) -> std::unique_ptr<Subscriber> {
-        return std::make_unique<Wrapper>(std::move(inner));
-    };
-}
-
-/// The condition under which the upserts of a replica overwrite a row, as far as all have it.
-inline constexpr std::string_view kGuard = "= excluded.instep_version WHERE ";
-}  // namespace instep::simulation
+}  // namespace instep::test
