@@ -265,6 +265,7 @@ private:
     Result<void> unsettled(const Positions& reached, std::size_t deliveries) {
         if (unsettled_.empty()) {
             INSTEP_TRY_ASSIGN(unsettled_since_, work_.connection->now());
+            unsettled_count_ = 0;
         }
         for (const auto& [partition, next] : reached) {
             unsettled_[partition] = next.position;
@@ -298,7 +299,6 @@ private:
             work_.held.acknowledged(partition, position);
         }
         unsettled_.clear();
-        unsettled_count_ = 0;
         INSTEP_FAIL_POINT("consumer.after_acknowledge");
         return {};
     }
@@ -307,7 +307,6 @@ private:
     Result<void> start_over() {
         pending_.clear();
         unsettled_.clear();
-        unsettled_count_ = 0;
         transactions_.forget();
         return work_.held.start_over(*subscriber_);
     }
