@@ -51,7 +51,8 @@ struct RelayOptions {
     /// How the log is read.
     LogReader::Open open_reader = &LogReader::open;
 
-    /// What the reader finds was appended, not read from elsewhere, and is wanted at once.
+    /// Relay::wait() sleeps until something is appended. Not for a reader of anything else than
+    /// the log, nor for one that is in no hurry: one reader of a database sleeps at a time.
     bool is_told_of_appends = true;
 
     /// What must hold for the relay to lead, as LeaseOptions has it.
