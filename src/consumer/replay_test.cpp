@@ -1,8 +1,7 @@
 #include "instep/consumer/replay.hpp"
 
-#include "instep/consumer/subscription.hpp"
 #include "tests/support/failing_broker.hpp"
-#include "tests/support/sync_system.hpp"
+#include "tests/support/replay_fixture.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -16,6 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::FailingBroker;
 using test::Home;
+using test::ReplayFixture;
 using test::rows_of;
 using test::run_sql;
 using test::value_of;
@@ -23,22 +23,19 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// A subscription whose handler writes each event it gets, with a mark for one of a replay, into
-/// table `effects`.
-class ReplayTest : public testing::TestWithParam<Home> {
+/// Over the embedded broker. An event of a replay takes effect with a mark.
+class ReplayTest : public ReplayFixture {
 protected:
     ReplayTest() {
-        system.owner_sql(GetParam() == Home::kSqlite
-                             ? "CREATE TABLE effects (number INTEGER PRIMARY KEY, id TEXT)"
-                             : "CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, "
-                               "id text)");
         publisher = std::move(*system.broker->publisher());
         EXPECT_TRUE(publisher->declare_topic("shop.order", 1));
         open("one");
     }
 
-    void open(const std::string& member) {
-        consumer.reset();
+    ~ReplayTest() override { end_consumers(); }
+
+    using ReplayFixture::open;
+    void open(const std::string& member) override {
         HandlerSet handlers;
         handlers.on("order.placed", [this](HandlerContext& context) {
             const Event& event = context.event();
@@ -50,35 +47,10 @@ protected:
                                                       {std::string_view(text)}));
             return Verdict::done();
         });
-        handler = std::make_unique<SubscriptionHandler>("test", std::move(handlers), system.random,
-                                                        system.logger);
-        ConsumerOptions options;
-        options.subscription = "test";
-        options.topic = "shop.order";
-        options.member = member;
-        options.batch_events_max = 3;
-        options.parked_backoff = {1s, 2.0, 60s, 0.0};
-        auto made = Consumer::create(*system.owner_database, broker, *handler, system.random,
-                                     system.logger, options);
-        ASSERT_TRUE(made);
-        consumer = std::move(*made);
+        open(broker, std::move(handlers), member);
     }
 
-    /// As after a crash: the former member's time has to run out.
-    void crash_and_reopen() {
-        crashed.push_back(std::move(consumer));
-        open(fmt::format("member {}", crashed.size()));
-        let_pass(1min);
-    }
-
-    /// A server has a clock of its own, which nobody moves: what waits for it is moved instead.
-    void let_pass(std::chrono::seconds time) {
-        system.clock.advance(time);
-        if (GetParam() == Home::kPostgres) {
-            run_sql(*system.owner, "UPDATE instep_lease SET until_us = 0");
-            run_sql(*system.owner, "UPDATE instep_parked_key SET next_try_us = 0");
-        }
-    }
+    void settle() { ReplayFixture::settle(3); }
 
     /// One event for each key; ids are counted for each key: a1, a2, …
     void publish(std::initializer_list<const char*> keys, const std::string& mark = "") {
@@ -99,48 +71,12 @@ protected:
         EXPECT_EQ(publisher->publish({"shop.order", 0, events, 1}).durable, events.size());
     }
 
-    Result<void> ask(ReplayStart start, const std::string& key = "") {
-        ReplayRequest request;
-        request.subscription = "test";
-        request.partitions = {0};
-        request.start = start;
-        request.key = key;
-        request.who = "ada";
-        INSTEP_TRY_ASSIGN(Transaction transaction,
-                          Transaction::begin(*system.owner, TransactionMode::kWrite));
-        INSTEP_TRY(ask_for_replay(transaction, request));
-        return transaction.commit();
-    }
-
-    void settle() {
-        for (int quiet = 0; quiet < 3;) {
-            const auto done = consumer->run_once();
-            ASSERT_TRUE(done) << done.error().message;
-            quiet = *done == 0 ? quiet + 1 : 0;
-        }
-    }
-
-    /// What took effect since this was called last.
-    std::vector<std::string> effects() {
-        auto all = rows_of(*system.owner, "SELECT id FROM effects ORDER BY number");
-        all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(seen));
-        seen += all.size();
-        return all;
-    }
-
-    ReplayStatus replay() { return list_replays(*system.owner, "test", 1)->front(); }
-
     std::uint64_t waiting() { return system.broker->lag("shop.order")->front().events; }
 
-    test::SyncSystem system{{.owner = GetParam()}};
     FailingBroker broker{*system.broker};
     std::unique_ptr<Publisher> publisher;
-    std::unique_ptr<SubscriptionHandler> handler;
-    std::unique_ptr<Consumer> consumer;
-    std::vector<std::unique_ptr<Consumer>> crashed;
     std::map<std::string, std::size_t> counts;
     std::uint64_t version = 0;
-    std::size_t seen = 0;
 
     /// The id of an event that the handler refuses.
     std::string failing;

@@ -1,12 +1,10 @@
 // A subscription that reads an owner's log goes back in it, on both databases.
-#include "instep/consumer/replay.hpp"
-#include "instep/consumer/subscription.hpp"
 #include "instep/db/postgres/database.hpp"
 #include "instep/db/sqlite/database.hpp"
 #include "instep/direct/broker.hpp"
 #include "instep/log/log.hpp"
 #include "tests/support/postgres_session.hpp"
-#include "tests/support/sync_system.hpp"
+#include "tests/support/replay_fixture.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -20,16 +18,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// The service "shop" handles the events of its own log, and writes each, with a mark for one of a
-/// replay, into table `effects`.
-class DirectReplayTest : public testing::TestWithParam<Home> {
+/// The service "shop" handles the events of its own log. One of a replay takes effect with a mark.
+class DirectReplayTest : public ReplayFixture {
 protected:
     DirectReplayTest() {
-        system.owner_sql(is_postgres()
-                             ? "CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, "
-                               "id text, version text)"
-                             : "CREATE TABLE effects (number INTEGER PRIMARY KEY, id TEXT, "
-                               "version TEXT)");
         DirectOptions options;
         options.service = "shop";
         options.last_taken = [this](std::string_view subscription) {
@@ -44,15 +36,15 @@ protected:
         open("one");
     }
 
-    static bool is_postgres() { return GetParam() == Home::kPostgres; }
+    ~DirectReplayTest() override { end_consumers(); }
 
     std::unique_ptr<Database> open_database() {
         return is_postgres() ? open_postgres(system.servers.front()->url(), system.clock).value()
                              : open_sqlite(system.dir.file("iam.db"), system.clock).value();
     }
 
-    void open(const std::string& member) {
-        consumer.reset();
+    using ReplayFixture::open;
+    void open(const std::string& member) override {
         HandlerSet handlers;
         handlers.on("order.placed", [](HandlerContext& context) {
             const Event& event = context.event();
@@ -63,26 +55,13 @@ protected:
                                               {std::string_view(id), std::string_view(version)}));
             return Verdict::done();
         });
-        handler = std::make_unique<SubscriptionHandler>("test", std::move(handlers), system.random,
-                                                        system.logger);
-        ConsumerOptions options;
-        options.subscription = "test";
-        options.topic = "shop.order";
-        options.member = member;
-        options.batch_events_max = 3;
-        consumer = Consumer::create(*system.owner_database, *broker, *handler, system.random,
-                                    system.logger, options)
-                       .value();
+        open(*broker, std::move(handlers), member);
     }
 
-    /// As after a crash: the former member's time has to run out.
-    void crash_and_reopen() {
-        crashed.push_back(std::move(consumer));
-        open(fmt::format("member {}", crashed.size()));
-        system.clock.advance(1min);
-        if (is_postgres()) {
-            run_sql(*system.owner, "UPDATE instep_lease SET until_us = 0");
-        }
+    void settle() { ReplayFixture::settle(20); }
+
+    void ask(ReplayStart start = ReplayStart::beginning(), const std::string& key = "") {
+        ASSERT_TRUE(ReplayFixture::ask(start, key));
     }
 
     /// Events whose data are these texts; the first letter of each is its key.
@@ -100,42 +79,7 @@ protected:
         }
     }
 
-    void ask(ReplayStart start = ReplayStart::beginning(), const std::string& key = "") {
-        ReplayRequest request;
-        request.subscription = "test";
-        request.partitions = {0};
-        request.start = start;
-        request.key = key;
-        auto transaction = Transaction::begin(*system.owner, TransactionMode::kWrite).value();
-        ASSERT_TRUE(ask_for_replay(transaction, request));
-        ASSERT_TRUE(transaction.commit());
-    }
-
-    /// A request is looked for once nothing has come for a while.
-    void settle() {
-        for (int quiet = 0; quiet < 20;) {
-            const auto done = consumer->run_once();
-            ASSERT_TRUE(done) << done.error().message;
-            quiet = *done == 0 ? quiet + 1 : 0;
-        }
-    }
-
-    /// What took effect since this was called last.
-    std::vector<std::string> effects() {
-        auto all = rows_of(*system.owner, "SELECT id FROM effects ORDER BY number");
-        all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(seen));
-        seen += all.size();
-        return all;
-    }
-
-    ReplayStatus replay() { return list_replays(*system.owner, "test", 1)->front(); }
-
-    SyncSystem system{{.owner = GetParam()}};
     std::unique_ptr<Broker> broker;
-    std::unique_ptr<SubscriptionHandler> handler;
-    std::unique_ptr<Consumer> consumer;
-    std::vector<std::unique_ptr<Consumer>> crashed;
-    std::size_t seen = 0;
 };
 
 TEST_P(DirectReplayTest, HandlesAllOfThePastOnceMoreInOrder) {
