@@ -19,7 +19,7 @@ const path = require('path');
 process.env.PEERS_NAME = `peers-${Date.now().toString(36)}`;
 const { contenders } = require('./contenders');
 const { connect } = require('./peer_table');
-const { cpu, hold, memory, release, start, stop } = require('./processes');
+const { cpu, hold, memory, memoryShared, release, start, stop } = require('./processes');
 
 const ROWS = Number(process.argv[2] ?? 20000);
 const WORD = process.argv[3] ?? '';
@@ -136,12 +136,12 @@ async function measure(contender) {
   const caughtUp = await backlog(databases, contender, processes, warm + 1, last);
   const latency = await latencies(databases, contender, last + 1, last + LATENCY_ROWS);
   await checkComplete(databases, last + LATENCY_ROWS);
-  const mib = memory(processes);
+  const mib = [memory(processes), memoryShared(processes)].map((size) => size.toFixed(0));
   await stop(processes);
   await databases.owner.end();
   await databases.replica.end();
   return [caughtUp.rate.toFixed(0), latency(0.5).toFixed(1), latency(0.99).toFixed(1),
-    mib.toFixed(0), caughtUp.cpuMicros.toFixed(0)];
+    ...mib, caughtUp.cpuMicros.toFixed(0)];
 }
 
 function print(name, columns) {
@@ -150,7 +150,7 @@ function print(name, columns) {
 
 async function main() {
   console.log(`${ROWS} changes that wait, then ${LATENCY_ROWS} one by one; two processes each`);
-  print('', ['changes/s', 'p50 ms', 'p99 ms', 'MiB', 'CPU µs each']);
+  print('', ['changes/s', 'p50 ms', 'p99 ms', 'peak MiB', 'MiB shared', 'CPU µs each']);
   const decodes = await canDecode();
   for (const contender of contenders().filter(({ name }) => name.includes(WORD))) {
     const missing = contender.missing || (contender.outbox?.slot && !decodes && 'logical decoding');

@@ -24,7 +24,7 @@ SystemOptions options(std::size_t replicas, const test::PostgresServer& server,
 }  // namespace
 
 MemberSystem::MemberSystem(std::size_t replicas, std::int64_t rows, const std::string& broker)
-    : server(start_server()),
+    : server(start_server({"track_commit_timestamp = on"})),
       system(options(replicas, *server, broker)),
       owner(system.owner_url()) {
     create_members(owner, "members");
