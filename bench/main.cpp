@@ -38,6 +38,7 @@ const std::map<std::string_view, Benchmark> kBenchmarks = {
     {"pg-verify", run_postgres_verify_bench},
     {"pg-wal", run_postgres_wal_bench},
     {"rabbitmq", run_rabbitmq_bench},
+    {"rabbitmq-latency", run_rabbitmq_latency_bench},
     {"redis", run_redis_bench},
     {"redis-latency", run_redis_latency_bench},
     {"sync", [](const BenchSize&) { run_sync_bench(); }},

@@ -2,7 +2,6 @@
 // bytes, durability and server, in the same run; and the way from a commit to a replica.
 #include "bench/comparison.hpp"
 #include "bench/postgres/benchmarks.hpp"
-#include "bench/postgres/member_system.hpp"
 #include "instep/broker/kafka/broker.hpp"
 #include "instep/event/cloudevents.hpp"
 #include "tests/support/kafka_server.hpp"
@@ -288,12 +287,7 @@ void run_kafka_bench(const BenchSize& size) {
 
 void run_kafka_latency_bench(const BenchSize& size) {
     const test::KafkaServer server;
-    MemberSystem members(1, size.rows.value_or(20'000), server.url());
-    members.system.start_owner();
-    members.fill_replica(0);
-    fmt::print("through Kafka, bars 3 and 15 ms:\n");
-    measure_latency(members, 1000);
-    members.check_replica(0);
+    measure_sync_latency("Kafka", server.url(), size);
 }
 
 }  // namespace instep::bench

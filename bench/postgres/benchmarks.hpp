@@ -13,7 +13,8 @@ struct BenchSize {
     std::optional<int> rounds;
 };
 
-/// The same as run_postgres_latency_bench(), through the broker at `url`.
+/// The same as run_postgres_latency_bench(), through the broker at `url`, and what that takes
+/// alone.
 void measure_sync_latency(const char* name, const std::string& url, const BenchSize& size);
 
 void run_redis_bench(const BenchSize& size);
@@ -28,13 +29,9 @@ void run_postgres_backfill_bench(const BenchSize& size);
 void run_postgres_verify_bench(const BenchSize& size);
 void run_postgres_wal_bench(const BenchSize& size);
 void run_rabbitmq_bench(const BenchSize& size);
+void run_rabbitmq_latency_bench(const BenchSize& size);
 void run_postgres_long_bench(const BenchSize& size);
 void run_kafka_bench(const BenchSize& size);
 void run_kafka_latency_bench(const BenchSize& size);
-
-class MemberSystem;
-
-/// Prints the latency of changes of members, at so many a second, to the first replica.
-void measure_latency(MemberSystem& members, std::int64_t a_second);
 
 }  // namespace instep::bench

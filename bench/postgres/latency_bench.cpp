@@ -4,6 +4,7 @@
 #include "bench/comparison.hpp"
 #include "bench/postgres/benchmarks.hpp"
 #include "bench/postgres/member_system.hpp"
+#include "bench/round_trip.hpp"
 
 #include <fmt/format.h>
 
@@ -72,8 +73,8 @@ std::string quantiles(const std::vector<Change>& changes, system_clock::time_poi
                        quantile_of(millis, 0.99), quantile_of(millis, 1.0));
 }
 
-}  // namespace
-
+/// Changes `a_second` members a second for ten seconds, and prints how long each took to the
+/// replica.
 void measure_latency(MemberSystem& members, std::int64_t a_second) {
     const std::string score = score_of(a_second);
     std::vector<Change> changes(static_cast<std::size_t>(a_second * kTime.count()));
@@ -93,6 +94,8 @@ void measure_latency(MemberSystem& members, std::int64_t a_second) {
         quantiles(changes, &Change::committed, &Change::seen));
 }
 
+}  // namespace
+
 void run_postgres_latency_bench(const BenchSize& size) {
     measure_sync_latency(without_broker ? "the log itself" : "an embedded broker", {}, size);
 }
@@ -105,6 +108,9 @@ void measure_sync_latency(const char* name, const std::string& url, const BenchS
     measure_latency(members, 100);
     measure_latency(members, 1000);
     members.check_replica(0);
+    if (!url.empty()) {
+        measure_round_trip(members.system.broker());
+    }
 
     std::this_thread::sleep_for(std::chrono::seconds(1));
     const Seconds process = cpu_time();

@@ -33,8 +33,4 @@ public:
     Session owner;
 };
 
-/// Changes `a_second` members a second for ten seconds, and prints how long each took to the
-/// replica.
-void measure_latency(MemberSystem& members, std::int64_t a_second);
-
 }  // namespace instep::bench

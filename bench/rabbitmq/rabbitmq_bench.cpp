@@ -1,9 +1,8 @@
 // RabbitMQ: publishing and consuming by our backend against librabbitmq alone, with the same
-// queue, confirms and windows; and the latency of a whole system that uses it.
+// queue, confirms and windows.
 #include "bench/bench.hpp"
 #include "bench/comparison.hpp"
 #include "bench/postgres/benchmarks.hpp"
-#include "bench/postgres/member_system.hpp"
 #include "instep/broker/rabbitmq/broker.hpp"
 #include "src/broker/rabbitmq/message.hpp"
 #include "tests/support/rabbitmq_server.hpp"
@@ -211,14 +210,11 @@ void run_rabbitmq_bench(const BenchSize& size) {
     }
     fmt::print("  ratio to librabbitmq alone: publish {:.2f}, consume {:.2f} (bar 0.60)\n",
                median_of(publish_ratios), median_of(consume_ratios));
+}
 
-    MemberSystem members(1, 20'000, server.url());
-    members.system.start_owner();
-    members.fill_replica(0);
-    fmt::print("RabbitMQ between: ");
-    measure_latency(members, 1000);
-    members.check_replica(0);
-    members.system.stop();
+void run_rabbitmq_latency_bench(const BenchSize& size) {
+    const test::RabbitmqServer server;
+    measure_sync_latency("RabbitMQ", server.url(), size);
 }
 
 }  // namespace instep::bench
