@@ -52,8 +52,8 @@ function memory(processes) {
   }, 0);
 }
 
-/// Resident memory of all of them now, in MiB; a page that several map, such as a library's, is shared
-/// out among them.
+/// Resident memory of all of them now, in MiB; a page that several map, such as a library's, is
+/// shared out among them.
 function memoryShared(processes) {
   return processes.reduce((sum, { pid }) => {
     const rollup = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');

@@ -107,8 +107,9 @@ public:
     virtual Result<std::vector<Delivery>> receive(std::size_t events_max,
                                                   std::size_t bytes_max) = 0;
 
-    /// Everything of the partition up to and including `position` is done. Errors: kFenced
-    /// if the partition is no longer held; kUnavailable.
+    /// Everything of the partition up to and including `position` is done. A server may get to know
+    /// it a moment later, by itself; what it says against it is then told by a later call. Errors:
+    /// kFenced if the partition is no longer held; kUnavailable.
     virtual Result<void> acknowledge(std::uint32_t partition, Position position) = 0;
 
     /// Delivers the partition again from behind `position`, which must be one that was

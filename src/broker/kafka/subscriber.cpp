@@ -15,9 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// How long an acknowledgement follows a rebalance that is under way.
-constexpr auto kRebalancePatience = 3s;
-
 }  // namespace
 
 struct KafkaSubscriber::Room {
@@ -126,100 +123,13 @@ void KafkaSubscriber::fetch(Held& held, std::size_t events) {
     }
 }
 
-Result<void> KafkaSubscriber::acknowledge(std::uint32_t partition, Position position) {
-    INSTEP_TRY(serve());
-    const Held* held = find(partition);
-    if (held == nullptr) {
-        return not_held(partition);
-    }
-    if (position <= held->acknowledged) {
-        return {};
-    }
-    if (position > held->read) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("position {} of partition {} was not delivered to {}", position,
-                                partition, options_.member));
-    }
-    return commit_through_rebalance(*held, position);
-}
-
-/// While a group changes, the server refuses offsets for a moment, also those of members that
-/// keep their partitions.
-Result<void> KafkaSubscriber::commit_through_rebalance(const Held& held, Position position) {
-    const std::uint32_t partition = held.partition;
-    const std::uint64_t epoch = held.epoch;
-    const PartitionList list = make_list(1);
-    add(*list, options_.topic, partition, static_cast<std::int64_t>(position), kOurs);
-    const auto until = std::chrono::steady_clock::now() + kRebalancePatience;
-    while (true) {
-        auto committed = commit(*list);
-        Held* still_held = find(partition);
-        if (committed) {
-            if (still_held != nullptr) {
-                still_held->acknowledged = position;
-            }
-            return committed;
-        }
-        const ErrorCode code = committed.error().code;
-        if (code == ErrorCode::kFenced) {
-            // The library learns the same with its next heartbeat, and takes it away then.
-            std::erase_if(held_, [&](const Held& lost) { return lost.partition == partition; });
-            return committed;
-        }
-        if (code != ErrorCode::kBusy || std::chrono::steady_clock::now() > until) {
-            return code == ErrorCode::kBusy ? not_held(partition) : committed;
-        }
-        arrival_.wait({}, arrivals_seen_, 20ms);
-        INSTEP_TRY(serve());
-        still_held = find(partition);
-        if (still_held == nullptr || still_held->epoch != epoch) {
-            return not_held(partition);
-        }
-    }
-}
-
-/// Errors: kFenced; kBusy while the group changes.
-Result<void> KafkaSubscriber::commit(const rd_kafka_topic_partition_list_t& offsets) {
-    const auto until = std::chrono::steady_clock::now() + timeout_;
-    const Queue queue(rd_kafka_queue_new(client_.get()));
-    while (true) {
-        const auto sent =
-            rd_kafka_commit_queue(client_.get(), &offsets, queue.get(), nullptr, nullptr);
-        if (sent != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return refused("acknowledge", sent);
-        }
-        const Answer answer(rd_kafka_queue_poll(queue.get(), timeout_ms(timeout_)));
-        if (answer == nullptr) {
-            return refused("acknowledge", RD_KAFKA_RESP_ERR__TIMED_OUT);
-        }
-        auto error = rd_kafka_event_error(answer.get());
-        if (const auto* list = rd_kafka_event_topic_partition_list(answer.get())) {
-            for (const auto& entry : all_of(*list)) {
-                error = error == RD_KAFKA_RESP_ERR_NO_ERROR ? entry.err : error;
-            }
-        }
-        if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return {};
-        }
-        // The number of the group's next change is known to the server a moment before us.
-        if (error == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
-            error == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION) {
-            return fail(ErrorCode::kBusy, "the group is changing");
-        }
-        if (!is_coordinator_moving(error) || std::chrono::steady_clock::now() > until) {
-            return refused("acknowledge", error);
-        }
-        arrival_.wait({}, arrival_.count(), 50ms);
-    }
-}
-
 Result<void> KafkaSubscriber::seek(std::uint32_t partition, Position position) {
     INSTEP_TRY(serve());
     Held* held = find(partition);
     if (held == nullptr) {
         return not_held(partition);
     }
-    if (position > std::max(held->read, held->acknowledged)) {
+    if (position > std::max(held->read, held->done)) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("position {} of partition {} was neither delivered nor "
                                 "acknowledged",
@@ -247,7 +157,7 @@ Result<void> KafkaSubscriber::rewind(std::uint32_t partition, Position position)
     if (held == nullptr) {
         return not_held(partition);
     }
-    INSTEP_TRY(check_rewind({partition, held->acknowledged, held->read}, position));
+    INSTEP_TRY(check_rewind({partition, held->done, held->read}, position));
     const TopicPartition place{options_.topic, partition};
     INSTEP_TRY_ASSIGN(const OffsetRanges ranges, control_.find_ranges(std::span(&place, 1)));
     const auto range = ranges.find(place);
@@ -257,8 +167,13 @@ Result<void> KafkaSubscriber::rewind(std::uint32_t partition, Position position)
                                 partition, options_.topic));
     }
     INSTEP_TRY(seek(partition, position));
-    held = find(partition);
-    return held == nullptr ? not_held(partition) : commit_through_rebalance(*held, position);
+    Held* const back = find(partition);
+    if (back == nullptr) {
+        return not_held(partition);
+    }
+    back->done = position;
+    INSTEP_TRY(await_commits());
+    return find(partition) == nullptr ? not_held(partition) : Result<void>{};
 }
 
 void KafkaSubscriber::wait(std::stop_token stop, std::chrono::milliseconds patience) {
@@ -280,7 +195,7 @@ void KafkaSubscriber::wait(std::stop_token stop, std::chrono::milliseconds patie
         if (has_news()) {
             return;
         }
-        arrival_.wait(stop, seen, left);
+        arrival_.wait(stop, seen, has_uncommitted() ? std::min(left, kCommitPause) : left);
         left =
             std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     }

@@ -51,10 +51,18 @@ private:
     /// How often a topic that does not exist yet is looked for.
     static constexpr std::chrono::milliseconds kTopicLook{200};
 
+    /// How soon offsets are sent again that a group in the middle of a change refused.
+    static constexpr std::chrono::milliseconds kCommitPause{20};
+
     struct Held {
         std::uint32_t partition = 0;
         std::uint64_t epoch = 0;
+
+        /// What the server has confirmed that it knows.
         Position acknowledged = 0;
+
+        /// What the caller has acknowledged, or was taken back to.
+        Position done = 0;
 
         /// The last position delivered, or the one sought.
         Position read = 0;
@@ -74,6 +82,18 @@ private:
         std::deque<Message> fetched;
 
         [[nodiscard]] bool is_drained() const { return read <= acknowledged; }
+    };
+
+    /// Offsets that the server was told and has not answered for yet.
+    struct Commit {
+        struct Part {
+            std::uint32_t partition = 0;
+            std::uint64_t epoch = 0;
+            Position position = 0;
+        };
+        std::vector<Part> parts;
+        std::uintptr_t number = 0;
+        std::chrono::steady_clock::time_point sent_at;
     };
 
     /// What is left of one receive() call's bounds.
@@ -101,7 +121,11 @@ private:
     [[nodiscard]] std::uint64_t generation() const;
 
     Result<void> commit(const rd_kafka_topic_partition_list_t& offsets);
-    Result<void> commit_through_rebalance(const Held& held, Position position);
+    Result<void> send_commit();
+    void take_commit_answers();
+    void conclude(const Commit& commit, rd_kafka_resp_err_t answer);
+    Result<void> await_commits();
+    [[nodiscard]] bool has_uncommitted() const;
     void fetch(Held& held, std::size_t events);
     void deliver(Held& held, Room& room, std::vector<Delivery>& deliveries);
     bool has_news();
@@ -137,6 +161,21 @@ private:
     std::vector<Held> held_;
     PartitionList assigned_;
     PartitionList revoked_;
+
+    /// One at a time: what is acknowledged meanwhile goes with the next.
+    std::optional<Commit> commit_under_way_;
+    Queue commit_answers_;
+    std::uintptr_t commits_sent_ = 0;
+    std::chrono::steady_clock::time_point commit_again_at_{};
+
+    /// When the server last answered for certain.
+    std::chrono::steady_clock::time_point answered_at_{};
+
+    /// Since when the server has refused what may be accepted in a moment.
+    std::optional<std::chrono::steady_clock::time_point> commit_refused_since_;
+
+    /// For the next acknowledge().
+    std::optional<Error> commit_failure_;
 
     /// What stops the whole member, until the server says otherwise.
     std::optional<Error> failure_;

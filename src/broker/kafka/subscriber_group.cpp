@@ -63,6 +63,10 @@ Result<void> KafkaSubscriber::open() {
     rd_kafka_queue_cb_event_enable(
         queue_.get(), [](rd_kafka_t*, void* arrival) { static_cast<Signal*>(arrival)->notify(); },
         &arrival_);
+    commit_answers_.reset(rd_kafka_queue_new(client_.get()));
+    rd_kafka_queue_cb_event_enable(
+        commit_answers_.get(),
+        [](rd_kafka_t*, void* arrival) { static_cast<Signal*>(arrival)->notify(); }, &arrival_);
     INSTEP_TRY(ensure_subscription());
     return subscribe_to_topic();
 }
@@ -223,6 +227,7 @@ Result<void> KafkaSubscriber::serve() {
         const PartitionList lost = std::move(revoked_);
         give_up(*lost);
     }
+    take_commit_answers();
     return {};
 }
 
@@ -389,6 +394,7 @@ Result<KafkaSubscriber::Held> KafkaSubscriber::hold(std::uint32_t partition, std
     Held held{.partition = partition,
               .epoch = epoch,
               .acknowledged = position,
+              .done = position,
               .read = position,
               .is_leaving = false,
               .failure = {},
@@ -434,6 +440,10 @@ void KafkaSubscriber::close() {
         return;
     }
     await_answer();
+    if (trouble().empty()) {
+        // What the server does not get to know is delivered again.
+        std::ignore = await_commits();
+    }
     is_closing_ = true;
     if (revoked_ != nullptr) {
         const PartitionList leaving = std::move(revoked_);
@@ -463,6 +473,7 @@ void KafkaSubscriber::close() {
     std::ranges::for_each(last, discard);
     last.clear();
     queue_.reset();
+    commit_answers_.reset();
     client_.reset();
 }
 
