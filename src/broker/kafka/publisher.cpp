@@ -54,7 +54,7 @@ public:
                           {"topic.metadata.propagation.max.ms", "3000"},
                           {"retry.backoff.ms", "50"},
                           {"linger.ms", "5"},
-                          {"message.max.bytes", fmt::to_string(kMessageBytesMax)},
+                          {"message.max.bytes", std::to_string(kMessageBytesMax)},
                           {"queue.buffering.max.kbytes", "65536"}};
         if (batching == Batching::kOff) {
             own.emplace_back("batch.num.messages", "1");
@@ -193,7 +193,7 @@ Result<void> KafkaPublisher::declare_topic(std::string_view topic, std::uint32_t
     }
     INSTEP_TRY_ASSIGN(auto layout, control_.find_topic(topic));
     if (!layout) {
-        Properties settings = {{"max.message.bytes", fmt::to_string(kMessageBytesMax)}};
+        Properties settings = {{"max.message.bytes", std::to_string(kMessageBytesMax)}};
         if (cluster_.cleanup == Cleanup::kCompact) {
             settings.emplace_back("cleanup.policy", "compact");
         }

@@ -181,10 +181,11 @@ Result<void> Membership::rewind(std::uint32_t partition, Position position) {
     const std::array arguments = {std::to_string(partition), holder(*held), identity_.subscription,
                                   to_entry_id(position), to_entry_id(position + 1)};
     INSTEP_TRY_ASSIGN(const Reply reply, connection->run(rewind_script(), names, arguments));
-    if (reply.text == "lost") {
+    const std::string_view answer = reply.text;
+    if (answer == "lost") {
         return not_held(partition);
     }
-    if (reply.text == "deleted") {
+    if (answer == "deleted") {
         return fail(ErrorCode::kNotFound,
                     fmt::format("events behind position {} in partition {} of topic {} have been "
                                 "deleted",
@@ -192,7 +193,7 @@ Result<void> Membership::rewind(std::uint32_t partition, Position position) {
     }
     held->acknowledged = position;
     held->read = position;
-    held->entries = parse_count(reply.text);
+    held->entries = parse_count(answer);
     held->unacknowledged.clear();
     return {};
 }
