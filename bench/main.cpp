@@ -26,6 +26,7 @@ const std::map<std::string_view, Benchmark> kBenchmarks = {
     {"handlers-parking", run_parking_bench},
     {"kafka", run_kafka_bench},
     {"kafka-latency", run_kafka_latency_bench},
+    {"kafka-sync", run_kafka_sync_bench},
     {"latency", [](const BenchSize&) { run_latency_bench(); }},
     {"pg-apply", run_postgres_apply_bench},
     {"pg-backfill", run_postgres_backfill_bench},
@@ -39,8 +40,10 @@ const std::map<std::string_view, Benchmark> kBenchmarks = {
     {"pg-wal", run_postgres_wal_bench},
     {"rabbitmq", run_rabbitmq_bench},
     {"rabbitmq-latency", run_rabbitmq_latency_bench},
+    {"rabbitmq-sync", run_rabbitmq_sync_bench},
     {"redis", run_redis_bench},
     {"redis-latency", run_redis_latency_bench},
+    {"redis-sync", run_redis_sync_bench},
     {"sync", [](const BenchSize&) { run_sync_bench(); }},
     {"verify", [](const BenchSize&) { run_verify_bench(); }},
 };

@@ -238,4 +238,9 @@ void run_redis_latency_bench(const BenchSize& size) {
     measure_sync_latency("Redis", server.url(), size);
 }
 
+void run_redis_sync_bench(const BenchSize& size) {
+    const test::RedisServer server;
+    measure_sync("Redis", server.url(), size);
+}
+
 }  // namespace instep::bench

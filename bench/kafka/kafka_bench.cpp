@@ -290,4 +290,9 @@ void run_kafka_latency_bench(const BenchSize& size) {
     measure_sync_latency("Kafka", server.url(), size);
 }
 
+void run_kafka_sync_bench(const BenchSize& size) {
+    const test::KafkaServer server;
+    measure_sync("Kafka", server.url(), size);
+}
+
 }  // namespace instep::bench

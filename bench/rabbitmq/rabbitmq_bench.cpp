@@ -217,4 +217,9 @@ void run_rabbitmq_latency_bench(const BenchSize& size) {
     measure_sync_latency("RabbitMQ", server.url(), size);
 }
 
+void run_rabbitmq_sync_bench(const BenchSize& size) {
+    const test::RabbitmqServer server;
+    measure_sync("RabbitMQ", server.url(), size);
+}
+
 }  // namespace instep::bench
