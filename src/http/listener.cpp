@@ -13,10 +13,13 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <fcntl.h>
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -136,6 +139,18 @@ public:
                        beast::bind_front_handler(&HttpConnection::wait, shared_from_this()));
     }
 
+    [[nodiscard]] bool is_answering() const { return is_answering_; }
+
+    /// Makes room for another: ends now, or behind the answer that is under way.
+    void give_way() {
+        asio::post(stream_.get_executor(), [self = shared_from_this()] {
+            self->is_given_up_ = true;
+            if (!self->is_answering_) {
+                self->stream_.close();
+            }
+        });
+    }
+
 private:
     /// For the first byte of a request, which may be long in coming.
     void wait() {
@@ -173,6 +188,7 @@ private:
             }
             return;
         }
+        is_answering_ = true;
         auto message = parser_->release();
         is_last_ = !message.keep_alive();
         const http::verb method = message.method();
@@ -206,7 +222,8 @@ private:
         stream_.expires_after(serving_.options.transfer_timeout);
         http::async_write(stream_, *serializer_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
-                              if (error) {
+                              self->is_answering_ = false;
+                              if (error || self->is_given_up_) {
                                   return;
                               }
                               self->is_last_ ? self->part() : self->wait();
@@ -239,6 +256,10 @@ private:
     http::response<http::string_body> response_;
     std::optional<http::response_serializer<http::string_body>> serializer_;
     bool is_last_ = false;
+    bool is_given_up_ = false;
+
+    /// Written in its own steps; also read by who looks for room.
+    std::atomic<bool> is_answering_ = false;
 };
 
 }  // namespace
@@ -313,20 +334,38 @@ private:
             return;
         }
         close_in_children(socket.native_handle());
-        ++connections_;
-        std::make_shared<HttpConnection>(std::move(socket), serving_, [this] {
-            if (!is_closing_) {
-                asio::post(acceptor_.get_executor(), [this] { ended(); });
-            }
-        })->begin();
-        is_full_ = connections_ >= serving_.options.connections_max;
-        if (!is_full_) {
+        const auto connection =
+            std::make_shared<HttpConnection>(std::move(socket), serving_, [this, id = next_id_] {
+                if (!is_closing_) {
+                    asio::post(acceptor_.get_executor(), [this, id] { ended(id); });
+                }
+            });
+        is_full_ = connections_.size() >= serving_.options.connections_max;
+        if (is_full_) {
+            make_room();
+        } else {
             accept();
+        }
+        connections_.emplace(next_id_++, connection);
+        connection->begin();
+    }
+
+    /// Nobody is cut off in the middle of an answer.
+    void make_room() {
+        auto chosen = std::ranges::find_if(connections_, [](const auto& entry) {
+            const auto connection = entry.second.lock();
+            return !connection || !connection->is_answering();
+        });
+        if (chosen == connections_.end()) {
+            chosen = connections_.begin();
+        }
+        if (const auto connection = chosen->second.lock()) {
+            connection->give_way();
         }
     }
 
-    void ended() {
-        --connections_;
+    void ended(std::uint64_t id) {
+        connections_.erase(id);
         if (std::exchange(is_full_, false)) {
             accept();
         }
@@ -342,7 +381,10 @@ private:
     asio::io_context context_;
     tcp::acceptor acceptor_{asio::make_strand(context_)};
     asio::steady_timer again_{acceptor_.get_executor()};
-    std::uint32_t connections_ = 0;
+
+    /// The oldest first. One beyond the limit is among them while room is made.
+    std::map<std::uint64_t, std::weak_ptr<HttpConnection>> connections_;
+    std::uint64_t next_id_ = 0;
     bool is_full_ = false;
     std::vector<std::jthread> threads_;
 };

@@ -219,17 +219,41 @@ TEST_F(HttpListenerTest, ClosesAConnectionThatIsSilentBetweenRequests) {
     }));
 }
 
-TEST_F(HttpListenerTest, ConnectionsBeyondTheLimitWaitForTheirTurn) {
-    given({hello()}, {.connections_max = 1});
+TEST_F(HttpListenerTest, SilentConnectionsKeepNobodyOut) {
+    given({hello()}, {.connections_max = 2, .transfer_timeout = 1h, .idle_timeout = 1h});
     const std::string request = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
-    Peer served(*listener_);
-    Peer waiting(*listener_);
-    served.send(request);
-    EXPECT_THAT(served.read_until("hello\n"), HasSubstr("200"));
-    waiting.send(request);
-    EXPECT_FALSE(waiting.hears(100ms));
-    served.end();
-    EXPECT_THAT(waiting.read_until("hello\n"), HasSubstr("200"));
+    Peer silent(*listener_);
+    Peer slow(*listener_);
+    slow.send("GET /hel");
+    Peer first(*listener_);
+    first.send(request);
+    EXPECT_THAT(first.read_until("hello\n"), HasSubstr("200"));
+    EXPECT_EQ(silent.read_all(), "");
+    Peer second(*listener_);
+    second.send(request);
+    EXPECT_THAT(second.read_until("hello\n"), HasSubstr("200"));
+    EXPECT_EQ(slow.read_all(), "");
+}
+
+TEST_F(HttpListenerTest, WhoIsBeingAnsweredGivesNoWay) {
+    std::latch release(1);
+    std::atomic<bool> is_waiting = false;
+    given({hello(),
+           {"GET", "/slow",
+            [&](const HttpRequest&) {
+                is_waiting = true;
+                release.wait();
+                return HttpResponse{.body = "slow\n"};
+            }}},
+          {.connections_max = 1});
+    Peer slow(*listener_);
+    slow.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_TRUE(test::eventually([&] { return is_waiting.load(); }));
+    Peer next(*listener_);
+    next.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(next.read_until("hello\n"), HasSubstr("200"));
+    release.count_down();
+    EXPECT_THAT(slow.read_until("slow\n"), HasSubstr("200"));
 }
 
 TEST_F(HttpListenerTest, ASlowRequestHoldsUpNoOther) {

@@ -46,7 +46,8 @@ struct HttpListenerOptions {
     /// Requests that are answered at once, 1 to 64. Further ones wait.
     std::uint32_t threads = 2;
 
-    /// Open connections, 1 to 10,000. Beyond it new ones wait until one is closed.
+    /// Open connections, 1 to 10,000. For one beyond it the oldest that is not being answered is
+    /// closed, so that silent peers keep nobody out.
     std::uint32_t connections_max = 64;
 
     /// A longer request line with its headers is refused with 431; 256 B to 1 MiB.
