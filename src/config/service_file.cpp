@@ -25,7 +25,7 @@ constexpr std::size_t kContractFileBytesMax = 8U * 1024 * 1024;
 constexpr std::size_t kValueFileBytesMax = 64U * 1024;
 constexpr std::size_t kNameCharactersMax = 64;
 
-/// What every table that is ours begins with.
+/// What every table and column that is ours begins with.
 constexpr std::string_view kOwnPrefix = "instep_";
 
 /// A service without a broker.
@@ -371,12 +371,23 @@ private:
         return {};
     }
 
+    [[nodiscard]] Result<void> check_column(const PlacedText& name) const {
+        if (name.text.empty() || name.text.starts_with(kOwnPrefix)) {
+            return file_.error(name.position,
+                               fmt::format("a column has a name, none that begins with {}; this is "
+                                           "\"{}\"",
+                                           kOwnPrefix, name.text));
+        }
+        return {};
+    }
+
     Result<std::vector<std::string>> read_columns(const TableReader& table, std::string_view key,
                                                   const std::vector<std::string>* among) const {
         INSTEP_TRY_ASSIGN(const std::vector<PlacedText> names, table.list(key));
         OnceOnly once;
         std::vector<std::string> columns;
         for (const PlacedText& name : names) {
+            INSTEP_TRY(check_column(name));
             INSTEP_TRY(once.add(file_, "column", name));
             if (among != nullptr && std::ranges::find(*among, name.text) == among->end()) {
                 const std::string nearest = nearest_name(name.text, *among);
@@ -414,6 +425,7 @@ private:
         OnceOnly sources;
         OnceOnly locals;
         for (const auto& [source, local] : mapping) {
+            INSTEP_TRY(check_column(local));
             INSTEP_TRY(sources.add(file_, "column", source));
             INSTEP_TRY(locals.add(file_, "column", local));
             replica.columns.emplace_back(source.text, local.text);

@@ -474,6 +474,23 @@ TEST_F(ServiceFileTest, RefusesWhatIsListedTwice) {
               "10:30: column \"x\" is listed twice, first in line 10");
 }
 
+TEST_F(ServiceFileTest, RefusesColumnsThatAreOursOrNone) {
+    EXPECT_EQ(error_behind("[[replica]]\ntopic = 'a.b'\ntable = 't'\n"
+                           "columns = { id = 'instep_version' }\n"),
+              "10:18: a column has a name, none that begins with instep_; this is "
+              "\"instep_version\"");
+    EXPECT_THAT(error_behind("[[replica]]\ntopic = 'a.b'\ntable = 't'\ncolumns = { id = '' }\n"),
+                HasSubstr("10:18: a column has a name"));
+    EXPECT_THAT(error_behind("[[publish]]\ntable = 'a'\nentity = 'a'\n"
+                             "columns = ['id', 'instep_version']\n"),
+                HasSubstr("10:18: a column has a name"));
+}
+
+TEST_F(ServiceFileTest, TellsThePlaceOfATableWhoseDefaultDoesNotFit) {
+    EXPECT_EQ(error_behind("[[publish]]\ntable = 'a'\nentity = 'a'\ncolumns = ['number']\n"),
+              "7:1: key names \"id\", which is not among columns");
+}
+
 TEST_F(ServiceFileTest, RefusesKeysAndPersonalColumnsThatAreNotPublished) {
     const std::string entry = "[[publish]]\ntable = 'a'\nentity = 'a'\ncolumns = ['id', 'email']\n";
     EXPECT_EQ(error_behind(entry + "key = ['id', 'emial']\n"),

@@ -181,6 +181,11 @@ Result<TomlValue> TableReader::value(std::string_view key) const {
                                  SourceFile("default")));
     TomlValue value = std::move(made.front().value);
     value.position = table_->position;
+    if (auto* list = std::get_if<TomlList>(&value.value)) {
+        for (TomlValue& element : *list) {
+            element.position = table_->position;
+        }
+    }
     return value;
 }
 
