@@ -157,7 +157,8 @@ constexpr Setting kSettings[] = {
      .type = "text",
      .required = true,
      .description = "The local table, which nobody else writes to. Created when the first rows "
-                    "arrive if it does not exist."},
+                    "arrive if it does not exist. One that exists must be empty: rows of the "
+                    "application are not replaced unless it has the column `instep_version`."},
     {.table = "replica",
      .key = "columns",
      .type = "list or table of text",

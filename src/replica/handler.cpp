@@ -374,6 +374,7 @@ Result<ApplyCounts> ReplicaHandler::apply(Transaction& transaction,
 Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
                                                const ReplicaDefinition& definition,
                                                const Contract* contract) {
+    INSTEP_TRY(refuse_rows_of_others(connection, definition.table));
     std::vector<SchemaChange> changes;
     if (contract != nullptr) {
         INSTEP_TRY_ASSIGN(const ReplicaTable table,

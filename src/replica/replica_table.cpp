@@ -24,6 +24,14 @@ std::string key_equals(const std::vector<std::string>& columns, Reference refere
 
 std::string plain_parameter(std::size_t place) { return fmt::format("${}", place + 1); }
 
+/// Every version is newer than that of the rows that stand.
+std::string add_version_column(const std::string& table, const Dialect& dialect) {
+    const bool is_sqlite = dialect.name() == "sqlite";
+    return fmt::format("ALTER TABLE {} ADD COLUMN {} {} NOT NULL DEFAULT {}{:032}'", table,
+                       kVersionColumn, dialect.column_type(ValueKind::kBytes),
+                       is_sqlite ? "x'" : "'\\x", 0);
+}
+
 }  // namespace
 
 const std::string kOldestVersion(16, '\0');
@@ -299,15 +307,35 @@ Result<std::vector<SchemaChange>> ReplicaTable::missing(Connection& connection,
         }
     }
     if (described->find(kVersionColumn) == nullptr) {
-        const bool is_sqlite = dialect_->name() == "sqlite";
-        changes.push_back(
-            {fmt::format("add the version column to replica {}", name_),
-             fmt::format("ALTER TABLE {} ADD COLUMN {} {} NOT NULL DEFAULT "
-                         "{}00000000000000000000000000000000'",
-                         table_, kVersionColumn, dialect_->column_type(ValueKind::kBytes),
-                         is_sqlite ? "x'" : "'\\x")});
+        INSTEP_TRY(refuse_rows_of_others(connection, name_));
+        changes.push_back({fmt::format("add the version column to replica {}", name_),
+                           add_version_column(table_, *dialect_)});
     }
     return changes;
+}
+
+Result<void> refuse_rows_of_others(Connection& connection, const std::string& table) {
+    const Dialect& dialect = connection.dialect();
+    const auto described = dialect.describe_table(connection, table);
+    if (!described && described.error().code == ErrorCode::kNotFound) {
+        return {};
+    }
+    INSTEP_TRY(described);
+    if (described->find(kVersionColumn) != nullptr) {
+        return {};
+    }
+    const std::string quoted = dialect.quote_table(table);
+    INSTEP_TRY_ASSIGN(const auto rows,
+                      connection.query(fmt::format("SELECT 1 FROM {} LIMIT 1", quoted), {}));
+    INSTEP_TRY_ASSIGN(const bool found, rows->next());
+    if (!found) {
+        return {};
+    }
+    return fail(
+        ErrorCode::kSchemaMismatch,
+        fmt::format("table {} holds rows that no replica brought, and they would be replaced by "
+                    "the owner's; name another table, or empty this one; to hand its rows over: {}",
+                    table, add_version_column(quoted, dialect)));
 }
 
 }  // namespace instep

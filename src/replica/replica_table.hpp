@@ -27,7 +27,7 @@ public:
     /// What the catalogue lacks: the table, mapped columns, the version column, room in columns
     /// that are as `before` made them, the contract that was in force here (may be null). What
     /// is narrower for another reason was somebody's choice. Errors: kSchemaMismatch if an
-    /// existing table has another primary key.
+    /// existing table has another primary key, or rows that no replica brought.
     [[nodiscard]] Result<std::vector<SchemaChange>> missing(Connection& connection,
                                                             const Contract* before) const;
 
@@ -148,6 +148,11 @@ private:
     std::string remove_as_old_;
     std::string version_of_;
 };
+
+/// A table of the application's own that a service file names by mistake must not be filled: its
+/// rows would go. Errors: kSchemaMismatch if `table` has rows and no version column; those of
+/// Connection.
+Result<void> refuse_rows_of_others(Connection& connection, const std::string& table);
 
 /// A comparison of keys with as many parameters from number `first` on: "(a, b) > ($1, $2)".
 /// `key_orders` as by Dialect::key_order().

@@ -112,6 +112,24 @@ TEST_F(ReplicaTest, AKeyChangeMovesTheRow) {
     EXPECT_THAT(names(side), ElementsAre("z=Ann"));
 }
 
+TEST_F(ReplicaTest, RowsOfTheApplicationStayUntilTheyAreHandedOver) {
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('b', 'Ben')");
+    ReplicaSide& side = follow();
+    run_sql(*side.sql,
+            "CREATE TABLE lookup_users (id TEXT NOT NULL PRIMARY KEY, name TEXT);"
+            "INSERT INTO lookup_users VALUES ('a', 'precious')");
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("a=precious"));
+    ASSERT_FALSE(system.errors.empty());
+    const std::string& refusal = system.errors.front().message;
+    const std::size_t statement = refusal.find("ALTER TABLE");
+    ASSERT_NE(statement, std::string::npos) << refusal;
+    run_sql(*side.sql, refusal.substr(statement));
+    system.errors.clear();
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("b=Ben"));
+}
+
 TEST_F(ReplicaTest, BackfillRemovesStrays) {
     system.owner_sql("INSERT INTO users (id, name) VALUES ('b', 'Ben')");
     ReplicaSide& side = follow();

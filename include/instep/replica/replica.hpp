@@ -118,7 +118,7 @@ private:
 /// existing table lacks, or the whole table when the owner's contract is known (`contract`
 /// may be null); and that it is new again when its mapping of columns is another. Changes
 /// nothing. Errors: kSchemaMismatch if an existing table lacks a mapped
-/// column or has another key; those of Connection.
+/// column, has another key, or rows that no replica brought; those of Connection.
 Result<std::vector<SchemaChange>> plan_replica(Connection& connection,
                                                const ReplicaDefinition& definition,
                                                const Contract* contract);
