@@ -72,11 +72,12 @@ void append_chunks(LogBatch& batch, std::vector<TopicEvent> chunks, std::string_
     }
 }
 
-std::unexpected<Error> partitions_changed(const LogReaderOptions& options, std::int64_t standing) {
+std::unexpected<Error> partitions_changed(std::string_view reader, std::int64_t standing,
+                                          std::uint32_t wanted) {
     return fail(ErrorCode::kConflict,
                 fmt::format("reader {} keeps its place for {} partitions, not {}; set `partitions` "
                             "back",
-                            options.name, standing, options.partition.count));
+                            reader, standing, wanted));
 }
 
 std::unexpected<Error> cursor_is_gone(const LogReaderOptions& options) {
@@ -130,6 +131,22 @@ Result<std::optional<Version>> last_confirmed(Connection& connection, std::strin
 Result<LogLag> log_lag(Connection& connection, std::string_view reader, std::string_view topic) {
     return reads_by_snapshot(connection) ? snapshot_lag(connection, reader, topic)
                                          : sequence_lag(connection, reader, topic);
+}
+
+Result<void> refuse_other_partitions(Connection& connection, std::string_view reader,
+                                     std::uint32_t partitions) {
+    const auto rows = connection.query(
+        "SELECT partitions FROM instep_cursor WHERE reader = $1 ORDER BY partition LIMIT 1",
+        std::initializer_list<ValueView>{reader});
+    if (!rows && rows.error().code == ErrorCode::kNotFound) {
+        return {};
+    }
+    INSTEP_TRY(rows);
+    INSTEP_TRY_ASSIGN(const bool found, (*rows)->next());
+    if (found && (*rows)->integer(0) != std::int64_t{partitions}) {
+        return partitions_changed(reader, (*rows)->integer(0), partitions);
+    }
+    return {};
 }
 
 Result<std::vector<std::string>> list_readers(Connection& connection, std::string_view prefix) {

@@ -32,7 +32,8 @@ void append_chunks(LogBatch& batch, std::vector<TopicEvent> chunks, std::string_
                    const LogIdentity& identity);
 
 /// The cursor was made for `standing` partitions.
-std::unexpected<Error> partitions_changed(const LogReaderOptions& options, std::int64_t standing);
+std::unexpected<Error> partitions_changed(std::string_view reader, std::int64_t standing,
+                                          std::uint32_t wanted);
 
 /// The cursor, which must be there, is not.
 std::unexpected<Error> cursor_is_gone(const LogReaderOptions& options);

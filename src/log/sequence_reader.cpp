@@ -38,7 +38,7 @@ Result<std::uint64_t> take_up_cursor(Transaction& transaction, const LogReaderOp
         return cursor_is_gone(options);
     }
     if (rows->integer(1) != count) {
-        return partitions_changed(options, rows->integer(1));
+        return partitions_changed(options.name, rows->integer(1), options.partition.count);
     }
     return static_cast<std::uint64_t>(rows->integer(0));
 }

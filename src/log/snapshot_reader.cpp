@@ -133,7 +133,7 @@ Result<void> SnapshotReader::load_cursor(Transaction& transaction) {
         return cursor_is_gone(options_);
     }
     if (row->integer(0) != std::int64_t{options_.partition.count}) {
-        return partitions_changed(options_, row->integer(0));
+        return partitions_changed(options_.name, row->integer(0), options_.partition.count);
     }
     batch_ = unsigned_of(*row, 1);
     newest_ = batch_;

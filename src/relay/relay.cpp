@@ -242,7 +242,7 @@ private:
             INSTEP_TRY(lease_.check(transaction));
         }
         LogReaderOptions options;
-        options.name = "relay";
+        options.name = kRelayReader;
         options.service = options_.service;
         options.partition = options_.partition;
         options.rows_max = options_.batch_events_max;

@@ -163,6 +163,7 @@ private:
                            "there is none: followers read this log themselves, and this service "
                            "those of its owners",
                            "");
+            look_at_owners();
             return;
         }
         if (config_.broker.starts_with("embedded:") && !look_at_broker_file()) {
@@ -182,6 +183,15 @@ private:
         }
         for (const BrokerFinding& found : *examined) {
             findings_.add(from_broker(found));
+        }
+    }
+
+    /// Those that the file names; others may be in the same command.
+    void look_at_owners() {
+        Brokers brokers(clock_);
+        if (const auto owners = brokers.open(config_); !owners) {
+            findings_.problem("broker", owners.error().message,
+                              "correct `broker = \"direct:FILE\"`, or that file");
         }
     }
 

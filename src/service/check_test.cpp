@@ -174,6 +174,38 @@ TEST_F(CheckTest, WarnsOfNoForeignKeyThatWholeTransactionsKeep) {
                                              "all replicas that are applied with it")));
 }
 
+TEST_F(CheckTest, ReportsAnOwnersFileThatCannotBeRead) {
+    const ServiceConfig follower = config(
+        "[service]\nname = 'crm'\ndatabase = 'sqlite:crm.db'\nbroker = 'direct:none.toml'\n"
+        "[[replica]]\ntopic = 'iam.user'\ntable = 'people'\n");
+    EXPECT_THAT(problems(follower), Contains(HasSubstr("none.toml cannot be read")));
+}
+
+TEST_F(CheckTest, RefusesAnotherNumberOfPartitionsBeforeAnythingRuns) {
+    given_users();
+    ASSERT_TRUE(apply_service(owner(), clock_, {}));
+    run_sql(owner(),
+            "INSERT INTO instep_cursor (reader, partition, partitions, seq, moved_us) "
+            "VALUES ('relay', 0, 1, 0, 0)");
+    EXPECT_THAT(problems(owner()), IsEmpty());
+    ServiceConfig changed = owner();
+    changed.partitions = 3;
+    EXPECT_THAT(problems(changed), Contains(HasSubstr("for 1 partitions, not 3")));
+    EXPECT_EQ(plan_service(changed, clock_, {}).error().code, ErrorCode::kConflict);
+    EXPECT_EQ(apply_service(changed, clock_, {}).error().code, ErrorCode::kConflict);
+}
+
+TEST_F(CheckTest, DoesNotLetAReplicaReplaceRowsOfTheApplication) {
+    run_sql(holder(),
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
+            "INSERT INTO people VALUES (7, 'precious')");
+    EXPECT_THAT(problems(holder()), Contains(HasSubstr("table people holds rows that no replica "
+                                                       "brought")));
+    EXPECT_EQ(apply_service(holder(), clock_, {}).error().code, ErrorCode::kSchemaMismatch);
+    run_sql(holder(), "DELETE FROM people");
+    EXPECT_TRUE(apply_service(holder(), clock_, {}));
+}
+
 TEST_F(CheckTest, ReportsABrokerThatCannotBeReached) {
     given_users();
     ServiceConfig no_folder = owner();

@@ -1,6 +1,7 @@
 #include "backend.hpp"
 #include "check_postgres.hpp"
 #include "instep/db/schema.hpp"
+#include "instep/log/cursors.hpp"
 #include "instep/service/service.hpp"
 #include "instep/wal/wal_capture.hpp"
 
@@ -50,6 +51,7 @@ Result<ServicePlan> plan_replicas(Connection& connection, const ServiceConfig& c
 
 Result<ServicePlan> plan_tables(Connection& connection, const ServiceConfig& config,
                                 const std::vector<Contract>& peers) {
+    INSTEP_TRY(refuse_other_partitions(connection, kRelayReader, config.partitions));
     INSTEP_TRY_ASSIGN(ServicePlan plan, plan_capture_in_force(connection, config));
     INSTEP_TRY_ASSIGN(ServicePlan replicas, plan_replicas(connection, config, peers));
     std::ranges::move(replicas, std::back_inserter(plan));

@@ -33,15 +33,7 @@ Result<void> check_in_force(Connection& connection, const ServiceConfig& config)
     if (is_postgres(config.database)) {
         INSTEP_TRY(refuse_missing_rights(connection, config));
     }
-    INSTEP_TRY_ASSIGN(const std::uint32_t level, migration_level(connection));
-    const std::size_t newest = service_migrations(connection.dialect()).size();
-    if (level != newest) {
-        return fail(ErrorCode::kSchemaMismatch,
-                    fmt::format("the tables instep_* of service {} are at step {}, this program "
-                                "needs {}; {}",
-                                config.name, level, newest,
-                                level < newest ? "run `instep apply`" : "use a newer program"));
-    }
+    INSTEP_TRY(check_service_tables(connection));
     INSTEP_TRY_ASSIGN(auto changes, plan_capture_in_force(connection, config));
     for (const ReplicaDefinition& replica : config.replicas) {
         INSTEP_TRY_ASSIGN(const auto remapped, plan_replica(connection, replica, nullptr));
@@ -125,6 +117,7 @@ public:
         INSTEP_TRY_ASSIGN(database_, open_database(config_.database, surroundings_.clock));
         INSTEP_TRY_ASSIGN(auto connection, database_->connect());
         INSTEP_TRY(check_in_force(*connection, config_));
+        INSTEP_TRY(refuse_other_partitions(*connection, kRelayReader, config_.partitions));
         if (is_direct(config_.broker)) {
             INSTEP_TRY(refuse_wal(*connection, config_));
             INSTEP_TRY_ASSIGN(broker_, surroundings_.brokers.open(config_, &logger_));

@@ -71,7 +71,7 @@ Result<std::vector<TopicLag>> read_topic_lags(Connection& connection, const Serv
     }
     std::vector<TopicLag> lags;
     for (const std::string& topic : topics) {
-        INSTEP_TRY_ASSIGN(const LogLag lag, log_lag(connection, "relay", topic));
+        INSTEP_TRY_ASSIGN(const LogLag lag, log_lag(connection, kRelayReader, topic));
         lags.push_back({topic, lag});
     }
     return lags;
@@ -95,7 +95,7 @@ Result<ServiceStatus> read_status(const ServiceConfig& config, const Clock& cloc
     INSTEP_TRY(log_identity(*connection));
     ServiceStatus status;
     status.service = config.name;
-    INSTEP_TRY_ASSIGN(status.log_lag, log_lag(*connection, "relay"));
+    INSTEP_TRY_ASSIGN(status.log_lag, log_lag(*connection, kRelayReader));
     // Before the broker's lag: what the slot's position says is published stands there.
     if (is_postgres(config.database)) {
         INSTEP_TRY_ASSIGN(status.wal_slot,

@@ -58,7 +58,7 @@ Result<std::uint64_t> UpkeepFlow::step() {
 
 Result<void> UpkeepFlow::judge(const std::vector<SubscriptionLag>& own) {
     const auto now = clock().monotonic();
-    INSTEP_TRY_ASSIGN(const LogLag log, log_lag(*connection_, "relay"));
+    INSTEP_TRY_ASSIGN(const LogLag log, log_lag(*connection_, kRelayReader));
     INSTEP_TRY_ASSIGN(const auto parked, count_parked(*connection_));
     duties_.lag.saw_log(log);
     duties_.lag.saw_subscriptions(own);

@@ -18,7 +18,6 @@ namespace {
 
 using wal::slot_name;
 
-constexpr std::string_view kRelay = "relay";
 constexpr std::chrono::seconds kPatience{30};
 
 std::unexpected<Error> switch_under_way(std::string_view service) {
@@ -33,7 +32,7 @@ Result<std::optional<wal::WalCursor>> find_cursor(Connection& connection) {
     if (connection.dialect().name() != "postgres") {
         return std::nullopt;
     }
-    auto cursor = wal::load_cursor(connection, kRelay);
+    auto cursor = wal::load_cursor(connection, kRelayReader);
     if (!cursor && cursor.error().code == ErrorCode::kNotFound) {
         return std::nullopt;
     }
@@ -302,9 +301,9 @@ Result<std::vector<SchemaChange>> apply_wal_capture(Connection& connection,
     }
     INSTEP_TRY(run_changes(transaction, plan.within));
     if (plan.switches) {
-        INSTEP_TRY(end_snapshot_reading(transaction, kRelay));
+        INSTEP_TRY(end_snapshot_reading(transaction, kRelayReader));
         INSTEP_TRY_ASSIGN(const std::uint64_t position, wal::written_end(connection));
-        INSTEP_TRY(wal::begin_cursor(transaction, kRelay, name, position));
+        INSTEP_TRY(wal::begin_cursor(transaction, kRelayReader, name, position));
     }
     INSTEP_TRY(transaction.commit());
     return plan.all();
@@ -316,7 +315,7 @@ Result<std::vector<SchemaChange>> plan_trigger_capture(Connection& connection,
     INSTEP_TRY_ASSIGN(auto changes, plan_capture(connection, service, entries));
     INSTEP_TRY_ASSIGN(const auto cursor, find_cursor(connection));
     if (cursor && !cursor->ends) {
-        INSTEP_TRY_ASSIGN(const bool ended, snapshot_reading_has_ended(connection, kRelay));
+        INSTEP_TRY_ASSIGN(const bool ended, snapshot_reading_has_ended(connection, kRelayReader));
         if (!ended) {
             return switch_under_way(service);
         }
@@ -345,8 +344,8 @@ Result<std::vector<SchemaChange>> apply_trigger_capture(Transaction& transaction
     INSTEP_TRY(run_changes(transaction, std::span(changes).first(changes.size() - switches)));
     if (switches > 0) {
         INSTEP_TRY_ASSIGN(const std::uint64_t position, wal::written_end(connection));
-        INSTEP_TRY(begin_snapshot_reading(transaction, kRelay, position));
-        INSTEP_TRY(wal::end_cursor(transaction, kRelay, position));
+        INSTEP_TRY(begin_snapshot_reading(transaction, kRelayReader, position));
+        INSTEP_TRY(wal::end_cursor(transaction, kRelayReader, position));
     }
     return changes;
 }

@@ -11,4 +11,8 @@ namespace instep {
 /// For migrate(). Lives as long as the program.
 std::span<const Migration> service_migrations(const Dialect& dialect);
 
+/// Errors: kSchemaMismatch if they were not all run, or more than this program knows; those of
+/// Connection.
+Result<void> check_service_tables(Connection& connection);
+
 }  // namespace instep

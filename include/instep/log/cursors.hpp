@@ -14,6 +14,9 @@
 
 namespace instep {
 
+/// The cursor of a service's relay.
+inline constexpr std::string_view kRelayReader = "relay";
+
 /// The version of the newest event that was confirmed with the cursor, of partition 0; nothing
 /// before the first. Errors: kCorrupt; those of Connection.
 Result<std::optional<Version>> last_confirmed(Connection& connection, std::string_view reader);
@@ -32,6 +35,12 @@ struct LogLag {
 /// Connection.
 Result<LogLag> log_lag(Connection& connection, std::string_view reader,
                        std::string_view topic = {});
+
+/// Another number would divide the keys otherwise, and leave cursors behind that nobody moves and
+/// that keep the whole log. Errors: kConflict if the cursor's first partition was made for another
+/// number of `partitions`; those of Connection.
+Result<void> refuse_other_partitions(Connection& connection, std::string_view reader,
+                                     std::uint32_t partitions);
 
 /// The cursors whose name begins with `prefix`, each once, by name. Errors: those of Connection.
 Result<std::vector<std::string>> list_readers(Connection& connection, std::string_view prefix);
