@@ -1,6 +1,5 @@
 #include "command.hpp"
 #include "instep/consumer/dead_letters.hpp"
-#include "instep/db/database.hpp"
 #include "operator.hpp"
 #include "output.hpp"
 #include "parked_json.hpp"
@@ -35,19 +34,20 @@ class DeadLetters {
 public:
     static Result<DeadLetters> open(Context& context, const DeadLettersOptions& options) {
         INSTEP_TRY_ASSIGN(const auto configs, load_services(std::span(&options.file, 1)));
-        INSTEP_TRY_ASSIGN(auto database, open_database(configs[0].database, context.clock));
-        INSTEP_TRY_ASSIGN(auto connection, database->connect());
-        return DeadLetters(context, options, std::move(database), std::move(connection));
+        INSTEP_TRY_ASSIGN(auto opened, ServiceDatabase::open(configs[0], context.clock));
+        return DeadLetters(context, options, std::move(opened));
     }
 
     Result<ExitCode> list() {
-        INSTEP_TRY_ASSIGN(const auto keys, list_dead_letters(*connection_, filter(), kShownMax));
+        INSTEP_TRY_ASSIGN(const auto keys,
+                          list_dead_letters(*service_.connection, filter(), kShownMax));
         show_keys(keys);
         return ExitCode::kOk;
     }
 
     Result<ExitCode> show() {
-        INSTEP_TRY_ASSIGN(const auto keys, list_dead_letters(*connection_, any_state(), kShownMax));
+        INSTEP_TRY_ASSIGN(const auto keys,
+                          list_dead_letters(*service_.connection, any_state(), kShownMax));
         // A key that is parked may have skipped events besides.
         const bool is_one = !keys.empty() && std::ranges::all_of(keys, [&](const ParkedKey& key) {
             return key.subscription == keys[0].subscription && key.key == keys[0].key;
@@ -57,8 +57,9 @@ public:
                         keys.empty() ? "no parked key fits; see `instep deadletters list`"
                                      : "more than one key fits; give --subscription and --key");
         }
-        INSTEP_TRY_ASSIGN(const auto events, list_waiting_events(*connection_, keys[0].subscription,
-                                                                 keys[0].key, kShownMax));
+        INSTEP_TRY_ASSIGN(const auto events,
+                          list_waiting_events(*service_.connection, keys[0].subscription,
+                                              keys[0].key, kShownMax));
         show_events(keys[0], events);
         return ExitCode::kOk;
     }
@@ -81,7 +82,7 @@ public:
 
     Result<ExitCode> edit() {
         INSTEP_TRY_ASSIGN(auto transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
+                          Transaction::begin(*service_.connection, TransactionMode::kWrite));
         INSTEP_TRY(edit_dead_letter(transaction,
                                     static_cast<std::int64_t>(options_.number.value_or(0)),
                                     options_.data, by()));
@@ -92,7 +93,8 @@ public:
     }
 
     Result<ExitCode> record() {
-        INSTEP_TRY_ASSIGN(const auto actions, list_dead_letter_actions(*connection_, kShownMax));
+        INSTEP_TRY_ASSIGN(const auto actions,
+                          list_dead_letter_actions(*service_.connection, kShownMax));
         std::vector<JsonObject> objects;
         for (const DeadLetterAction& action : actions) {
             objects.push_back(JsonObject()
@@ -118,12 +120,8 @@ public:
     }
 
 private:
-    DeadLetters(Context& context, const DeadLettersOptions& options,
-                std::unique_ptr<Database> database, std::unique_ptr<Connection> connection)
-        : context_(context),
-          options_(options),
-          database_(std::move(database)),
-          connection_(std::move(connection)) {}
+    DeadLetters(Context& context, const DeadLettersOptions& options, ServiceDatabase service)
+        : context_(context), options_(options), service_(std::move(service)) {}
 
     [[nodiscard]] DeadLetterFilter filter() const {
         return {options_.subscription, options_.key, options_.error, options_.retried_too};
@@ -150,13 +148,13 @@ private:
     Result<ExitCode> act(std::string_view would, std::string_view done, const Act& act) {
         if (options_.dry_run) {
             INSTEP_TRY_ASSIGN(const auto keys,
-                              list_dead_letters(*connection_, filter(), kShownMax));
+                              list_dead_letters(*service_.connection, filter(), kShownMax));
             context_.output.message(fmt::format("{} {}:", counted(keys.size(), "key"), would));
             show_keys(keys);
             return ExitCode::kOk;
         }
         INSTEP_TRY_ASSIGN(auto transaction,
-                          Transaction::begin(*connection_, TransactionMode::kWrite));
+                          Transaction::begin(*service_.connection, TransactionMode::kWrite));
         INSTEP_TRY_ASSIGN(const std::uint64_t count, act(transaction));
         INSTEP_TRY(transaction.commit());
         if (context_.output.json()) {
@@ -228,8 +226,7 @@ private:
 
     Context& context_;
     const DeadLettersOptions& options_;
-    std::unique_ptr<Database> database_;
-    std::unique_ptr<Connection> connection_;
+    ServiceDatabase service_;
 };
 
 void add_filter(Command& command, DeadLettersOptions& options) {

@@ -1,6 +1,5 @@
 #include "command.hpp"
 #include "instep/capture/contract.hpp"
-#include "instep/db/database.hpp"
 #include "instep/replica/replica.hpp"
 #include "output.hpp"
 #include "services.hpp"
@@ -112,8 +111,8 @@ void show_json(Output& output, const ReplicaDefinition& definition, const Explai
 Result<ExitCode> explain(Context& context, const ExplainOptions& options) {
     INSTEP_TRY_ASSIGN(const auto configs, load_services(std::span(&options.file, 1)));
     INSTEP_TRY_ASSIGN(const auto definition, find_replica(configs[0], options.table));
-    INSTEP_TRY_ASSIGN(const auto database, open_database(configs[0].database, context.clock));
-    INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+    INSTEP_TRY_ASSIGN(const auto opened, ServiceDatabase::open(configs[0], context.clock));
+    const auto& connection = opened.connection;
     INSTEP_TRY_ASSIGN(const auto row, explain_row(*connection, definition, options.key));
     if (context.output.json()) {
         show_json(context.output, definition, options, row);

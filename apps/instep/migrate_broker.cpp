@@ -40,6 +40,9 @@ Result<ExitCode> migrate(Context& context, const MigrateOptions& options) {
     }
     const std::string new_broker = with_absolute_path(options.to);
     INSTEP_TRY_ASSIGN(const auto configs, load_services(options.files));
+    for (const ServiceConfig& config : configs) {
+        INSTEP_TRY(ServiceDatabase::open(config, context.clock));
+    }
     const Interrupt interrupt;
     Brokers brokers(context.clock);
     MigrationStatus status;

@@ -21,7 +21,7 @@ Result<ExitCode> pause(Context& context, const PauseOptions& options) {
     INSTEP_TRY_ASSIGN(const auto session,
                       SubscriptionSession::open(context, options.file, options.subscription));
     INSTEP_TRY_ASSIGN(auto transaction,
-                      Transaction::begin(*session.connection, TransactionMode::kWrite));
+                      Transaction::begin(*session.service.connection, TransactionMode::kWrite));
     INSTEP_TRY(pause_subscription(transaction, session.subscription,
                                   operator_named(options.who, options.reason)));
     INSTEP_TRY(transaction.commit());

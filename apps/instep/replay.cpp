@@ -2,7 +2,6 @@
 
 #include "command.hpp"
 #include "instep/capture/contract.hpp"
-#include "instep/db/database.hpp"
 #include "output.hpp"
 #include "services.hpp"
 
@@ -46,7 +45,7 @@ Result<SubscriptionEntry> find_subscription(const ServiceConfig& config, const s
         config.replicas.end()) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("{} is a replica, which needs no past events: `instep backfill {} "
-                                "--table {}` fills it with its owner's rows",
+                                "{}` fills it with its owner's rows",
                                 name, config.path, name));
     }
     std::vector<std::string> names;
@@ -152,19 +151,10 @@ void show_json(Output& output, const std::string& subscription, const ReplayOpti
 
 Result<void> ask(const ServiceConfig& config, const Clock& clock, const ReplayOptions& options,
                  const ReplayRequest& request) {
-    INSTEP_TRY_ASSIGN(const auto database, open_database(config.database, clock));
-    INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+    INSTEP_TRY_ASSIGN(const auto opened, ServiceDatabase::open(config, clock));
     INSTEP_TRY_ASSIGN(Transaction transaction,
-                      Transaction::begin(*connection, TransactionMode::kWrite));
-    auto asked = ask_for_replay(transaction, request);
-    if (!asked && asked.error().code == ErrorCode::kNotFound) {
-        return fail(
-            ErrorCode::kSchemaMismatch,
-            fmt::format("the tables instep_* of service {} are older than this program; run "
-                        "`instep apply`",
-                        config.name));
-    }
-    INSTEP_TRY(asked);
+                      Transaction::begin(*opened.connection, TransactionMode::kWrite));
+    INSTEP_TRY(ask_for_replay(transaction, request));
     return options.dry_run ? Result<void>{} : transaction.commit();
 }
 

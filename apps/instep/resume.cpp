@@ -18,7 +18,7 @@ Result<ExitCode> resume(Context& context, const ResumeOptions& options) {
     INSTEP_TRY_ASSIGN(const auto session,
                       SubscriptionSession::open(context, options.file, options.subscription));
     INSTEP_TRY_ASSIGN(auto transaction,
-                      Transaction::begin(*session.connection, TransactionMode::kWrite));
+                      Transaction::begin(*session.service.connection, TransactionMode::kWrite));
     INSTEP_TRY_ASSIGN(const bool was_paused,
                       resume_subscription(transaction, session.subscription));
     INSTEP_TRY(transaction.commit());

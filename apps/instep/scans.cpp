@@ -1,11 +1,13 @@
 #include "command.hpp"
-#include "instep/db/database.hpp"
 #include "instep/replica/scan.hpp"
 #include "output.hpp"
 #include "scan_json.hpp"
 #include "services.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 
 namespace instep::cli {
 
@@ -29,6 +31,14 @@ Result<void> command(Connection& connection, const std::string& id, ScanCommand 
     return transaction.commit();
 }
 
+Result<void> check(const ScansOptions& options) {
+    const std::array given = {options.pause, options.resume, options.cancel};
+    if (std::ranges::count_if(given, [](const std::string& id) { return !id.empty(); }) > 1) {
+        return fail(ErrorCode::kInvalidArgument, "give one of --pause, --resume and --cancel");
+    }
+    return {};
+}
+
 void show(Output& output, std::span<const ScanStatus> scans) {
     std::vector<JsonObject> objects;
     for (const ScanStatus& scan : scans) {
@@ -42,13 +52,16 @@ void show(Output& output, std::span<const ScanStatus> scans) {
     }
     if (output.json()) {
         output.object(JsonObject("instep.scans/1").objects("scans", objects));
+    } else if (scans.empty()) {
+        output.message("Nobody has asked for this service's rows yet.");
     }
 }
 
 Result<ExitCode> scans(Context& context, const ScansOptions& options) {
+    INSTEP_TRY(check(options));
     INSTEP_TRY_ASSIGN(const auto configs, load_services(std::span(&options.file, 1)));
-    INSTEP_TRY_ASSIGN(const auto database, open_database(configs[0].database, context.clock));
-    INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+    INSTEP_TRY_ASSIGN(const auto opened, ServiceDatabase::open(configs[0], context.clock));
+    const auto& connection = opened.connection;
     INSTEP_TRY(command(*connection, options.pause, ScanCommand::kPause));
     INSTEP_TRY(command(*connection, options.resume, ScanCommand::kResume));
     INSTEP_TRY(command(*connection, options.cancel, ScanCommand::kCancel));

@@ -1,5 +1,6 @@
 #include "services.hpp"
 
+#include "instep/db/schema.hpp"
 #include "instep/service/monitor.hpp"
 #include "output.hpp"
 
@@ -76,6 +77,16 @@ Result<std::vector<ServiceConfig>> load_services(std::span<const std::string> fi
     return configs;
 }
 
+Result<ServiceDatabase> ServiceDatabase::open(const ServiceConfig& config, const Clock& clock) {
+    ServiceDatabase opened;
+    INSTEP_TRY_ASSIGN(opened.database, open_database(config.database, clock));
+    INSTEP_TRY_ASSIGN(opened.connection, opened.database->connect());
+    if (auto sound = check_service_tables(*opened.connection); !sound) {
+        return fail_in(config.name, std::move(sound).error());
+    }
+    return opened;
+}
+
 Result<std::vector<ServiceChanges>> plan_services(std::span<const ServiceConfig> configs,
                                                   const Clock& clock) {
     return for_each_service(configs, clock, plan_service);
@@ -83,6 +94,8 @@ Result<std::vector<ServiceChanges>> plan_services(std::span<const ServiceConfig>
 
 Result<std::vector<ServiceChanges>> apply_services(std::span<const ServiceConfig> configs,
                                                    const Clock& clock) {
+    // What one service is refused keeps all of them as they are.
+    INSTEP_TRY(plan_services(configs, clock));
     return for_each_service(configs, clock, apply_service);
 }
 

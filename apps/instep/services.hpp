@@ -6,6 +6,8 @@
 #include "instep/base/random.hpp"
 #include "instep/capture/contract.hpp"
 #include "instep/config/service_file.hpp"
+#include "instep/db/connection.hpp"
+#include "instep/db/database.hpp"
 #include "instep/service/service.hpp"
 
 #include <chrono>
@@ -29,6 +31,15 @@ inline constexpr std::chrono::seconds kStopGrace{5};
 /// Reads all files. Errors: as load_service_file(); kInvalidArgument if two files describe one
 /// service.
 Result<std::vector<ServiceConfig>> load_services(std::span<const std::string> files);
+
+/// The connection lives within the database.
+struct ServiceDatabase {
+    std::unique_ptr<Database> database;
+    std::unique_ptr<Connection> connection;
+
+    /// Errors: those of Database; kSchemaMismatch before `instep apply`.
+    static Result<ServiceDatabase> open(const ServiceConfig& config, const Clock& clock);
+};
 
 /// What one service's database lacks, or has got.
 struct ServiceChanges {

@@ -1,8 +1,5 @@
 #include "subscription_session.hpp"
 
-#include "instep/service/service.hpp"
-#include "services.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -45,11 +42,8 @@ Result<SubscriptionSession> SubscriptionSession::open(Context& context, const st
                     fmt::format("{} has no subscription or replica \"{}\"; it has {}", file, name,
                                 known.empty() ? "none" : known));
     }
-    SubscriptionSession session;
-    session.subscription = found->subscription;
-    INSTEP_TRY_ASSIGN(session.database, open_database(configs[0].database, context.clock));
-    INSTEP_TRY_ASSIGN(session.connection, session.database->connect());
-    return session;
+    INSTEP_TRY_ASSIGN(auto opened, ServiceDatabase::open(configs[0], context.clock));
+    return SubscriptionSession{found->subscription, std::move(opened)};
 }
 
 }  // namespace instep::cli

@@ -1,7 +1,6 @@
 #include "instep/log/tail.hpp"
 
 #include "command.hpp"
-#include "instep/db/database.hpp"
 #include "instep/event/cloudevents.hpp"
 #include "interrupt.hpp"
 #include "output.hpp"
@@ -53,8 +52,8 @@ Result<ExitCode> tail(Context& context, const TailOptions& options) {
     constexpr std::uint32_t kEventsAtOnce = 200;
     constexpr std::chrono::milliseconds kPause{100};
     INSTEP_TRY_ASSIGN(const auto configs, load_services(std::span(&options.file, 1)));
-    INSTEP_TRY_ASSIGN(const auto database, open_database(configs[0].database, context.clock));
-    INSTEP_TRY_ASSIGN(const auto connection, database->connect());
+    INSTEP_TRY_ASSIGN(const auto opened, ServiceDatabase::open(configs[0], context.clock));
+    const auto& connection = opened.connection;
     const Interrupt interrupt;
     std::uint64_t place = 0;
     if (!options.from_start) {

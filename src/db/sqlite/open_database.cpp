@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 namespace instep::sqlite {
 
@@ -54,15 +56,22 @@ Meaning meaning_of(int code, std::string_view message) {
     }
 }
 
+bool has_directory(const std::filesystem::path& file) {
+    std::error_code ignored;
+    return std::filesystem::is_directory(std::filesystem::absolute(file, ignored).parent_path(),
+                                         ignored);
+}
+
 /// Why the file could not be opened, by what the operating system said.
-std::unexpected<Error> open_failure(int system_error, int code, std::string_view display_url) {
+std::unexpected<Error> open_failure(int system_error, int code, const std::string& path,
+                                    std::string_view display_url) {
     const std::string_view reason = std::strerror(system_error);
     switch (system_error) {
         case ENOENT:
         case ENOTDIR:
             return fail(ErrorCode::kNotFound,
-                        fmt::format("{} does not exist; check the path and create its directory",
-                                    display_url));
+                        fmt::format("{} does not exist; check the path{}", display_url,
+                                    has_directory(path) ? "" : " and create its directory"));
         case EACCES:
         case EPERM:
         case EROFS:
@@ -97,7 +106,8 @@ Result<Handle> open_handle(const std::string& path, int flags, std::string_view 
                                      flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
     Handle handle(raw);
     if (code != SQLITE_OK) {
-        return open_failure(raw == nullptr ? 0 : sqlite3_system_errno(raw), code, display_url);
+        return open_failure(raw == nullptr ? 0 : sqlite3_system_errno(raw), code, path,
+                            display_url);
     }
     sqlite3_extended_result_codes(raw, 1);
     return handle;

@@ -94,7 +94,31 @@ TEST_F(ExitCodesTest, AMissingFileIsFive) {
 TEST_F(ExitCodesTest, AMissingDatabaseIsFive) {
     given_services();
     std::filesystem::remove(folder_.file("iam.db"));
-    expect_error({"apply", "iam.toml"}, 5, {"iam.db"});
+    expect_error({"apply", "iam.toml"}, 5, {"iam.db does not exist; check the path\n"});
+}
+
+TEST_F(ExitCodesTest, EveryCommandBeforeApplyIsThreeAndSaysSo) {
+    given_services();
+    given_file("data_owner.db", "");
+    const std::vector<std::vector<std::string>> commands = {
+        {"scans", "iam.toml"},
+        {"tail", "iam.toml", "--count", "0"},
+        {"status", "iam.toml"},
+        {"explain", "data_owner.toml", "lookup_users", "1"},
+        {"deadletters", "list", "data_owner.toml"},
+        {"pause", "data_owner.toml", "lookup_users"},
+        {"resume", "data_owner.toml", "lookup_users"},
+        {"verify", "data_owner.toml"},
+        {"migrate-broker", "iam.toml", "--to", "embedded:new.db"},
+    };
+    for (const auto& command : commands) {
+        expect_error(command, 3, {"run `instep apply`"});
+    }
+}
+
+TEST_F(ExitCodesTest, TwoThingsToDoWithScansAreTwo) {
+    given_applied_services();
+    expect_error({"scans", "iam.toml", "--pause", "a", "--resume", "b"}, 2, {"--pause, --resume"});
 }
 
 TEST_F(ExitCodesTest, AMissingFolderOfTheBrokerIsFive) {
@@ -103,7 +127,7 @@ TEST_F(ExitCodesTest, AMissingFolderOfTheBrokerIsFive) {
                "[service]\nname = \"iam\"\ndatabase = \"sqlite:iam.db\"\n"
                "broker = \"embedded:none/broker.db\"\n");
     ASSERT_EQ(run({"apply", "iam.toml"}).exit, 0);
-    expect_error({"run", "iam.toml"}, 5, {"none/broker.db"});
+    expect_error({"run", "iam.toml"}, 5, {"none/broker.db", "create its directory"});
 }
 
 TEST_F(ExitCodesTest, AnUnknownTableOrColumnIsFiveWithTheNearest) {
@@ -125,6 +149,19 @@ TEST_F(ExitCodesTest, AKeyThatNeverArrivedIsFive) {
     const Finished finished = run({"explain", "data_owner.toml", "lookup_users", "999"});
     EXPECT_EQ(finished.exit, 5);
     EXPECT_NE(finished.out.find("No event of this key has arrived"), std::string::npos);
+}
+
+TEST_F(ExitCodesTest, AnotherNumberOfPartitionsIsSixAndLeavesNoCursorBehind) {
+    given_filled_replica();
+    given_file("iam.toml",
+               "[service]\nname = \"iam\"\ndatabase = \"sqlite:iam.db\"\n"
+               "broker = \"embedded:broker.db\"\npartitions = 2\n"
+               "[[publish]]\ntable = \"users\"\nentity = \"user\"\n"
+               "columns = [\"id\", \"username\", \"email\"]\npersonal = [\"email\"]\n");
+    for (const char* command : {"plan", "apply", "run"}) {
+        expect_error({command, "iam.toml"}, 6, {"for 1 partitions, not 2"});
+    }
+    EXPECT_EQ(value("iam.db", "SELECT count(*) FROM instep_cursor"), "1");
 }
 
 TEST_F(ExitCodesTest, AFileThatExistsIsSixAndStays) {

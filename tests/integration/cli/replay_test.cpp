@@ -57,7 +57,9 @@ TEST_F(ReplayCommandTest, RefusesWhatItCannotDo) {
     EXPECT_THAT(unknown.err, HasSubstr("did you mean \"welcome\"?"));
     EXPECT_EQ(replay({"welcome", "--from", "yesterday"}).exit, 2);
     EXPECT_EQ(replay({"welcome", "--partition", "9"}).exit, 5);
-    EXPECT_EQ(run({"replay", "data_owner.toml", "lookup_users"}).exit, 2);
+    const Finished replica = run({"replay", "data_owner.toml", "lookup_users"});
+    EXPECT_EQ(replica.exit, 2);
+    EXPECT_THAT(replica.err, HasSubstr("`instep backfill data_owner.toml lookup_users`"));
     EXPECT_EQ(asked(), "0");
 }
 
