@@ -10,6 +10,7 @@
 #include <cctype>
 #include <charconv>
 #include <deque>
+#include <limits>
 
 namespace instep::cli {
 
@@ -84,6 +85,22 @@ std::string check_duration(const std::string& text) {
                ? ""
                : fmt::format("takes a number with its unit, like 500ms, 30s, 5m or 2h, not \"{}\"",
                              text);
+}
+
+/// What every backend can count to.
+constexpr std::uint64_t kNumberMax = std::numeric_limits<std::int64_t>::max();
+
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+    std::uint64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, failed] = std::from_chars(text.data(), end, number);
+    const bool is_number = failed == std::errc() && stop == end && number <= kNumberMax;
+    return is_number ? std::optional(number) : std::nullopt;
+}
+
+std::string check_number(const std::string& text) {
+    return parse_number(text) ? ""
+                              : fmt::format("takes a whole number from 0 on, not \"{}\"", text);
 }
 
 std::string format_duration(std::chrono::milliseconds time) {
@@ -277,10 +294,11 @@ void Command::option(std::string_view name, std::string& value, std::string_view
 
 void Command::option(std::string_view name, std::optional<std::uint64_t>& value,
                      std::string_view help) {
-    const auto store = [&value](const std::uint64_t& given) { value = given; };
+    const auto store = [&value](const std::string& given) { value = parse_number(given); };
     state_->app
-        .add_option_function<std::uint64_t>(std::string(name), store,
-                                            with_default(help, value ? fmt::to_string(*value) : ""))
+        .add_option_function<std::string>(std::string(name), store,
+                                          with_default(help, value ? fmt::to_string(*value) : ""))
+        ->check(CLI::Validator(check_number, ""))
         ->type_name("N");
 }
 

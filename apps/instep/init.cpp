@@ -105,6 +105,8 @@ Result<void> write_new_file(const std::string& path, std::string_view text) {
     }
     const auto written = ::write(file, text.data(), text.size());
     if (::close(file) != 0 || written != static_cast<ssize_t>(text.size())) {
+        // A part of it would be in the way of the next attempt.
+        ::unlink(path.c_str());
         return fail(ErrorCode::kStorageFull,
                     fmt::format("cannot write {}; is the disk full?", path));
     }

@@ -210,7 +210,7 @@ void Output::error(const Error& error, ExitCode exit) {
 
 void Output::progress(std::string_view text) {
     if (stderr_is_terminal_ && !json()) {
-        print(stderr, fmt::format("\r\x1B[K{}", text));
+        print(stderr, fmt::format("\r\x1B[K{}", printable(text)));
         progress_shown_ = true;
     }
 }

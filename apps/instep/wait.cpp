@@ -50,7 +50,7 @@ Result<ExitCode> wait(Context& context, const WaitOptions& options) {
         context.output.object(
             JsonObject("instep.wait/1").flag("caught_up", true).text("summary", health.sentence));
     } else {
-        context.output.line(health.sentence);
+        context.output.line(printable(health.sentence));
     }
     return ExitCode::kOk;
 }

@@ -54,6 +54,8 @@ TEST_F(HelpTest, WrongUsageIsTwo) {
     EXPECT_EQ(run({"version", "extra"}).exit, 2);
     EXPECT_EQ(run({"wait", "iam.toml", "--timeout", "5"}).exit, 2);
     EXPECT_EQ(run({"tail", "iam.toml", "--count", "many"}).exit, 2);
+    EXPECT_EQ(run({"tail", "iam.toml", "--count", "-1"}).exit, 2);
+    EXPECT_EQ(run({"tail", "iam.toml", "--count", "99999999999999999999"}).exit, 2);
     EXPECT_EQ(run({"run", "iam.toml", "--log-level", "loud"}).exit, 2);
     EXPECT_EQ(run({"wait", "iam.toml"}).exit, 2);
     EXPECT_EQ(run({"backfill", "iam.toml"}).exit, 2);

@@ -52,6 +52,14 @@ TEST_F(PauseTest, IsInTheStatusOfServicesThatDoNotRun) {
     EXPECT_THAT(again.out, HasSubstr("was not paused"));
 }
 
+TEST_F(PauseTest, AReasonMovesNoCursorOfATerminal) {
+    given_filled_replica();
+    ASSERT_EQ(run({"pause", "data_owner.toml", "lookup_users", "--reason", "\x1B[2J\nup"}).exit, 0);
+    const Finished waited = caught_up("1s");
+    EXPECT_EQ(waited.exit, 0) << waited.err;
+    EXPECT_THAT(waited.out, HasSubstr("\\x1b[2J\\x0aup"));
+}
+
 TEST_F(PauseTest, NamesWhatThereIsWhereTheNameIsNone) {
     given_applied_services();
     for (const char* verb : {"pause", "resume"}) {
