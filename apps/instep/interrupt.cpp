@@ -18,9 +18,10 @@ constexpr int kForcedExit = 130;
 volatile std::sig_atomic_t signals_seen = 0;
 std::array<int, 2> wake_pipe = {-1, -1};
 
-void on_signal(int /*signal*/) {
+/// A terminal that goes may say so twice: its line and its shell.
+void on_signal(int signal) {
     const int saved = errno;
-    if (signals_seen != 0) {
+    if (signals_seen != 0 && signal != SIGHUP) {
         ::_exit(kForcedExit);
     }
     signals_seen = 1;
@@ -35,6 +36,11 @@ void handle_with(void (*handler)(int)) {
     action.sa_flags = SA_RESTART;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    struct sigaction standing = {};
+    // nohup has it ignored, and means it.
+    if (::sigaction(SIGHUP, nullptr, &standing) == 0 && standing.sa_handler != SIG_IGN) {
+        ::sigaction(SIGHUP, &action, nullptr);
+    }
 }
 
 bool readable(int timeout_ms) noexcept {

@@ -1,12 +1,12 @@
-// SIGINT and SIGTERM as something to wait for. The first asks for an orderly end; the second
-// ends the process at once, with exit code 130.
+// SIGINT, SIGTERM and SIGHUP as something to wait for. The first asks for an orderly end; a second
+// SIGINT or SIGTERM ends the process at once, with exit code 130.
 #pragma once
 
 #include <chrono>
 
 namespace instep::cli {
 
-/// Takes the two signals over while it lives. One at a time in a process; make it before the
+/// Takes the signals over while it lives. One at a time in a process; make it before the
 /// first thread.
 class Interrupt {
 public:

@@ -153,7 +153,7 @@ Result<ExitCode> run(Context& context, const RunOptions& options) {
 
 void add_run(CommandLine& line, Context& context) {
     const auto options = std::make_shared<RunOptions>();
-    Command command = line.command("run", "Run services until SIGINT or SIGTERM");
+    Command command = line.command("run", "Run services until SIGINT, SIGTERM or SIGHUP");
     command.example("run iam.toml");
     command.example("run iam.toml data_owner.toml --apply --log-format json");
     command.example("run iam.toml --listen 127.0.0.1:9464");

@@ -17,9 +17,9 @@ using std::chrono::seconds;
 
 class SignalsTest : public CliTest {};
 
-TEST_F(SignalsTest, RunStopsCleanlyOnEitherSignal) {
+TEST_F(SignalsTest, RunStopsCleanlyOnEachSignal) {
     given_applied_services();
-    for (const int signal : {SIGINT, SIGTERM}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
         Process daemon(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
         ASSERT_TRUE(daemon.prints("ready"));
         daemon.signal(signal);
@@ -27,6 +27,16 @@ TEST_F(SignalsTest, RunStopsCleanlyOnEitherSignal) {
         EXPECT_FALSE(finished.overdue);
         EXPECT_EQ(finished.exit, 0) << finished.err;
     }
+}
+
+TEST_F(SignalsTest, RunStaysWhenItsTerminalGoesUnderNohup) {
+    given_applied_services();
+    Process daemon("/bin/sh", options({"-c", "exec nohup " INSTEP_PROGRAM " run iam.toml"}));
+    ASSERT_TRUE(daemon.prints("ready"));
+    daemon.signal(SIGHUP);
+    sql("iam.db", "DELETE FROM users WHERE id = 2");
+    EXPECT_EQ(run({"wait", "iam.toml", "--caught-up", "--timeout", "2m"}).exit, 0);
+    EXPECT_FALSE(daemon.has_ended());
 }
 
 TEST_F(SignalsTest, AfterACleanStopNobodyHoldsTheRelay) {
