@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -63,14 +64,16 @@ DemoView::DemoView(DemoSystem& system, const LatencyProbe& probe, std::chrono::s
 
 std::string DemoView::hints() const {
     const DemoFolder& folder = system_.folder();
+    // As it was started: it may be in no directory of PATH.
+    const std::string_view program = program_invocation_name;
     return fmt::format(
         "In another terminal:\n"
         "  {} \"update users set first_name = 'Countess' where username = '{}'\"\n"
-        "  instep status {}\n"
-        "  instep tail {}\n"
+        "  {} status {}\n"
+        "  {} tail {}\n"
         "Ctrl-C ends it early, with the same proof.\n",
-        system_.iam_shell(), kFirstUsername, fmt::join(folder.service_files(), " "),
-        folder.file("iam.toml"));
+        system_.iam_shell(), kFirstUsername, program, fmt::join(folder.service_files(), " "),
+        program, folder.file("iam.toml"));
 }
 
 void DemoView::begin() {

@@ -61,6 +61,13 @@ TEST_F(DemoTest, EndsWithReplicasThatEqualTheirSource) {
     EXPECT_GE(demo["latency_ms"]["max"], demo["latency_ms"]["p99"]);
 }
 
+TEST_F(DemoTest, InvitesToCommandsThatTheShellFinds) {
+    given_running_demo();
+    EXPECT_TRUE(demo_->prints("\n  " INSTEP_PROGRAM " status demo/iam.toml demo/data_owner.toml"));
+    EXPECT_TRUE(demo_->prints("\n  " INSTEP_PROGRAM " tail demo/iam.toml\n"));
+    EXPECT_EQ(interrupt().exit, 0);
+}
+
 TEST_F(DemoTest, PasswordsAndSecretsStayWithTheirOwner) {
     run_demo({"--seconds", "1", "--rows", "100"}, 0);
     EXPECT_NE(
