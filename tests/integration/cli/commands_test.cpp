@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include <csignal>
+#include <fstream>
+#include <regex>
 
 namespace instep::test {
 namespace {
@@ -64,6 +66,19 @@ TEST_F(CommandsTest, ApplyTwiceHasNothingToDo) {
     EXPECT_EQ(again.exit, 0);
     EXPECT_EQ(again.out, "");
     EXPECT_NE(again.err.find("Nothing to do"), std::string::npos);
+}
+
+TEST_F(CommandsTest, ApplyChangesNoServiceIfOneOfThemIsRefused) {
+    given_services();
+    given_file("data_owner.toml",
+               "[service]\nname = \"data-owner\"\ndatabase = \"sqlite:data_owner.db\"\n"
+               "broker = \"embedded:broker.db\"\n"
+               "[[replica]]\ntopic = \"iam.user\"\ntable = \"lookup_users\"\n"
+               "columns = [\"id\", \"salary\"]\n");
+    ASSERT_EQ(run({"apply", "data_owner.toml"}).exit, 0);
+    const Finished refused = run({"apply", "iam.toml", "data_owner.toml"});
+    EXPECT_EQ(refused.exit, 3) << refused.err;
+    EXPECT_EQ(value("iam.db", "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'instep*'"), "0");
 }
 
 TEST_F(CommandsTest, CheckFindsNothingWrongAfterApply) {
@@ -264,6 +279,38 @@ TEST_F(CommandsTest, VerifyWorksBesideADaemon) {
     ASSERT_TRUE(daemon.prints("ready"));
     const Finished verify = run({"verify", "data_owner.toml"});
     EXPECT_EQ(verify.exit, 0) << verify.out << verify.err;
+}
+
+/// The first command of docs/reference/brokers.md that speaks of broker.db.
+std::string documented_removal() {
+    std::ifstream page(INSTEP_SOURCE_DIR "/docs/reference/brokers.md");
+    std::string command;
+    for (std::string line; std::getline(page, line);) {
+        if (line.starts_with("$ sqlite3 broker.db")) {
+            command = line.substr(2) + "\n";
+        } else if (!command.empty() && line.starts_with("> ")) {
+            command += line.substr(2) + "\n";
+        } else if (!command.empty()) {
+            break;
+        }
+    }
+    return command;
+}
+
+TEST_F(CommandsTest, ASubscriptionThatWasTakenAwayIsNoMoreBehind) {
+    given_filled_replica();
+    sql("iam.db", "DELETE FROM users WHERE id = 2");
+    Process owner(INSTEP_PROGRAM, options({"run", "iam.toml"}));
+    const auto summary = [this] {
+        return run_json({"status", "iam.toml"}, "instep.status/1")["summary"].get<std::string>();
+    };
+    EXPECT_TRUE(eventually([&] { return summary().starts_with("data-owner.lookup_users is 1"); }));
+    const std::string command =
+        std::regex_replace(documented_removal(), std::regex("billing[.]"), "data-owner.");
+    EXPECT_EQ(run_process("/bin/sh", options({"-c", command})).exit, 0) << command;
+    EXPECT_EQ(summary(), "Everything is caught up.");
+    sql("iam.db", "DELETE FROM users WHERE id = 3");
+    EXPECT_EQ(run({"wait", "iam.toml", "--caught-up", "--timeout", "2m"}).exit, 0);
 }
 
 TEST_F(CommandsTest, WaitReturnsOnceAllIsCaughtUp) {
