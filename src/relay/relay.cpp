@@ -94,8 +94,7 @@ public:
     Result<std::uint64_t> run_once() {
         auto confirmed = relay_one_batch();
         if (!confirmed) {
-            forget();
-            watch_.forget();
+            forget_server();
         }
         busy_steps_ = confirmed && *confirmed > 0 ? busy_steps_ + 1 : 0;
         if (!confirmed && confirmed.error().code == ErrorCode::kFenced) {
@@ -107,8 +106,7 @@ public:
     Result<std::uint64_t> change_token() {
         auto token = connection_->change_token();
         if (!token) {
-            forget();
-            watch_.forget();
+            forget_server();
         }
         return token;
     }
@@ -184,6 +182,12 @@ private:
     void forget() {
         done_.reset();
         reader_.reset();
+    }
+
+    /// What was seen of it, since it may have been replaced.
+    void forget_server() {
+        forget();
+        watch_.forget();
     }
 
     /// What goes to the topic of whole transactions. A boundary stands there behind the last
