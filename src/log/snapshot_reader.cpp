@@ -20,6 +20,9 @@ constexpr std::uint32_t kRowsMin = 16;
 /// commits. What is not stored counts as lag, and is kept in the log.
 constexpr std::uint32_t kLooksPassedMax = 20;
 
+/// Snapshots that were taken and not reached. More are not remembered, and boundaries rarer then.
+constexpr std::size_t kNotedMax = 1000;
+
 /// What look_for_rows() adds to the log's columns.
 constexpr std::size_t kLookSnapshot = kPostgresLogColumnCount;
 constexpr std::size_t kLookEnd = kLookSnapshot + 1;
@@ -80,6 +83,7 @@ Result<bool> SnapshotReader::take_up_cursor(Transaction& transaction) {
     INSTEP_TRY_ASSIGN(auto rows, transaction.query("SELECT last_value FROM instep.log_seq"));
     INSTEP_TRY(rows->next());
     written_seq_ = unsigned_of(*rows, 0);
+    seen_seq_ = written_seq_;
     INSTEP_TRY_ASSIGN(const Timestamp now, transaction.connection().now());
     std::int64_t made = 0;
     if (options_.start != CursorStart::kExisting) {
@@ -161,21 +165,43 @@ Result<LogBatch> SnapshotReader::read(Connection& connection) {
     return open_ ? continue_batch(connection) : begin_batch(connection);
 }
 
-/// The batch behind the base: all that is visible now, or was at the last snapshot.
-Result<SnapshotReader::OpenBatch> SnapshotReader::look_ahead(Transaction& transaction) {
+/// The transaction's snapshot; none of the rows that it shows has a number above `seen_seq_` then.
+Result<Snapshot> SnapshotReader::see(Transaction& transaction) {
     INSTEP_TRY_ASSIGN(
         auto look, transaction.query(
                        "SELECT pg_current_snapshot()::text, s.last_value, i.incarnation, i.epoch "
                        "FROM instep.log_seq s, instep.log_identity i"));
     INSTEP_TRY(look->next());
+    seen_seq_ = unsigned_of(*look, 1);
     // The reader of another partition may have begun an epoch.
     identity_ = LogIdentity{unsigned_of(*look, 2), static_cast<std::uint32_t>(look->integer(3))};
+    return parse_snapshot(look->text(0));
+}
+
+/// The batch behind the base: all that is visible now, or was at the last snapshot.
+Result<SnapshotReader::OpenBatch> SnapshotReader::look_ahead(Transaction& transaction) {
+    INSTEP_TRY_ASSIGN(Snapshot snapshot, see(transaction));
     if (last_) {
         return OpenBatch{*last_, last_->seq, 0, 0, std::nullopt};
     }
-    INSTEP_TRY_ASSIGN(Snapshot snapshot, parse_snapshot(look->text(0)));
-    return OpenBatch{base_.advance(std::move(snapshot), written_seq_), unsigned_of(*look, 1), 0, 0,
+    return OpenBatch{base_.advance(std::move(snapshot), written_seq_), seen_seq_, 0, 0,
                      std::nullopt};
+}
+
+/// A batch ends where a snapshot was taken. So that those of a reader that is behind do not grow
+/// with what it is behind by, it takes snapshots on the way, for batches to come. `newest` is the
+/// batch that is being read.
+Result<void> SnapshotReader::note_snapshot(Transaction& transaction, const OpenBatch& newest) {
+    if (!options_.wants_boundaries || last_ || newest.restored_end) {
+        return {};
+    }
+    INSTEP_TRY_ASSIGN(Snapshot snapshot, see(transaction));
+    const OpenBatch& before = noted_.empty() ? newest : noted_.back();
+    if (noted_.size() < kNotedMax && seen_seq_ >= before.end + options_.rows_max) {
+        noted_.push_back({before.horizon.advance(std::move(snapshot), written_seq_), seen_seq_, 0,
+                          0, std::nullopt});
+    }
+    return {};
 }
 
 /// Rows behind `base` and the snapshot that sees them, by one statement, which has one snapshot.
@@ -210,8 +236,8 @@ Result<SnapshotReader::Look> SnapshotReader::look_for_rows(Connection& connectio
         return look;
     }
     INSTEP_TRY_ASSIGN(Snapshot snapshot, parse_snapshot(rows->text(kLookSnapshot)));
-    look.next = {base.advance(std::move(snapshot), written_seq_), unsigned_of(*rows, kLookEnd), 0,
-                 0, std::nullopt};
+    seen_seq_ = unsigned_of(*rows, kLookEnd);
+    look.next = {base.advance(std::move(snapshot), written_seq_), seen_seq_, 0, 0, std::nullopt};
     // The reader of another partition may have begun an epoch.
     identity_ = LogIdentity{unsigned_of(*rows, kLookIncarnation),
                             static_cast<std::uint32_t>(rows->integer(kLookEpoch))};
@@ -234,20 +260,45 @@ Result<SnapshotReader::Look> SnapshotReader::look_for_all(Connection& connection
     return Look{std::move(next), std::move(page), false};
 }
 
+/// The next batch up to a snapshot that was noted. Chunks are as of now and stand behind all that
+/// is older: where they are wanted, one batch holds it.
+Result<std::optional<SnapshotReader::Look>> SnapshotReader::look_at_noted(Connection& connection) {
+    if (noted_.empty()) {
+        return std::nullopt;
+    }
+    INSTEP_TRY_ASSIGN(Transaction transaction,
+                      Transaction::begin(connection, TransactionMode::kRead));
+    if (chunks_ != nullptr) {
+        INSTEP_TRY_ASSIGN(const bool has_chunks, chunks_->has_chunks(transaction));
+        if (has_chunks) {
+            noted_.clear();
+            return std::nullopt;
+        }
+    }
+    OpenBatch next = std::move(noted_.front());
+    noted_.pop_front();
+    INSTEP_TRY(note_snapshot(transaction, next));
+    INSTEP_TRY_ASSIGN(Page page, read_page(transaction, next, batch_ + 1));
+    INSTEP_TRY(transaction.commit());
+    return Look{std::move(next), std::move(page), false};
+}
+
 Result<LogBatch> SnapshotReader::begin_batch(Connection& connection) {
     if (last_ && base_.snapshot.text == last_->snapshot.text) {
         return nothing_new();
     }
     chunks_held_.clear();
-    Look look;
-    if (!last_) {
+    INSTEP_TRY_ASSIGN(auto noted, look_at_noted(connection));
+    const bool is_noted = noted.has_value();
+    Look look = is_noted ? *std::move(noted) : Look{};
+    if (!last_ && !is_noted) {
         INSTEP_TRY_ASSIGN(look, look_for_rows(connection, base_));
     }
     if (last_ || look.lacks_chunks) {
         INSTEP_TRY_ASSIGN(look, look_for_all(connection));
     }
     const Page& page = look.page;
-    if (page.batch.events.empty() && page.is_last && chunks_held_.empty() && !last_ &&
+    if (page.batch.events.empty() && page.is_last && chunks_held_.empty() && !last_ && !is_noted &&
         may_pass_in_memory()) {
         // What is for this reader begins behind; other readers' rows need no second look.
         base_ = std::move(look.next.horizon);
@@ -261,8 +312,8 @@ Result<LogBatch> SnapshotReader::begin_batch(Connection& connection) {
 
 Result<LogBatch> SnapshotReader::advance(Connection& connection, const LogBatch& done,
                                          const std::function<Result<void>(Transaction&)>& check) {
-    const bool is_plain =
-        open_ && at_end_ && chunks_held_.empty() && !last_ && !open_->restored_end;
+    const bool is_plain = open_ && at_end_ && chunks_held_.empty() && !last_ &&
+                          !open_->restored_end && noted_.empty();
     Look look;
     if (is_plain) {
         INSTEP_TRY_ASSIGN(look, look_for_rows(connection, open_->horizon));
@@ -317,7 +368,7 @@ Result<LogBatch> SnapshotReader::hand_out(Look look) {
     INSTEP_FAIL_POINT("log.after_open");
     ++batch_;
     looks_passed_ = 0;
-    written_seq_ = look.next.end;
+    written_seq_ = seen_seq_;
     open_ = std::move(look.next);
     at_end_ = look.page.is_last;
     finish_page(look.page.batch);
@@ -328,6 +379,7 @@ Result<LogBatch> SnapshotReader::continue_batch(Connection& connection) {
     INSTEP_TRY_ASSIGN(Transaction transaction,
                       Transaction::begin(connection, TransactionMode::kRead));
     INSTEP_TRY_ASSIGN(identity_, log_identity(connection));
+    INSTEP_TRY(note_snapshot(transaction, *open_));
     INSTEP_TRY_ASSIGN(Page page, read_page(transaction, *open_, batch_));
     INSTEP_TRY(transaction.commit());
     at_end_ = page.is_last;
@@ -446,6 +498,9 @@ Result<void> SnapshotReader::move_cursor(Transaction& transaction, std::string_v
 
 Result<void> SnapshotReader::confirm(Transaction& transaction, const LogBatch& batch,
                                      std::size_t count) {
+    if (options_.wants_boundaries) {
+        written_seq_ = seen_seq_;
+    }
     const ConfirmedVersion confirmed(batch, count);
     const bool whole = count == batch.events.size();
     const bool brought_chunks = !batch.seqs.empty() && batch.seqs.back() == 0;

@@ -4,6 +4,7 @@
 #include "instep/log/snapshot.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -63,6 +64,9 @@ private:
     Result<void> load_cursor(Transaction& transaction);
     Result<LogBatch> begin_batch(Connection& connection);
     Result<OpenBatch> look_ahead(Transaction& transaction);
+    Result<Snapshot> see(Transaction& transaction);
+    Result<void> note_snapshot(Transaction& transaction, const OpenBatch& newest);
+    Result<std::optional<Look>> look_at_noted(Connection& connection);
     Result<Look> look_for_rows(Connection& connection, const Horizon& base);
     Result<Look> look_for_all(Connection& connection);
     bool may_pass_in_memory();
@@ -107,6 +111,13 @@ private:
 
     /// Read from the sequence before the newest transaction of this cursor got its id.
     std::uint64_t written_seq_ = 0;
+
+    /// What the sequence was at the last look.
+    std::uint64_t seen_seq_ = 0;
+
+    /// Snapshots that were taken while more waited than a page, for the batches behind the open
+    /// one. Forgotten with the reader: then one batch holds all that waits.
+    std::deque<OpenBatch> noted_;
 
     /// Chunks that were read under the open batch's snapshot, until its last page.
     std::vector<TopicEvent> chunks_held_;

@@ -1,5 +1,6 @@
 // What PostgreSQL does between commits, one step at a time, and that the reader keeps every
 // event and the order of every key through it.
+#include "instep/base/random.hpp"
 #include "instep/log/reader.hpp"
 #include "tests/support/log_reading.hpp"
 #include "tests/support/postgres_session.hpp"
@@ -9,6 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <map>
+
 namespace instep {
 namespace {
 
@@ -17,9 +21,72 @@ using test::LogReading;
 using test::PostgresServer;
 using test::PostgresSession;
 using test::SyncSystem;
+using testing::Each;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::Le;
 using testing::SizeIs;
+
+/// Transactions of several sessions at a time, each with events whose key is its name.
+class TransactionsOfSessions {
+public:
+    explicit TransactionsOfSessions(std::array<PostgresSession*, 3> sessions) {
+        for (std::size_t i = 0; i < sessions.size(); ++i) {
+            open_[i].session = sessions[i];
+        }
+    }
+
+    /// One session begins a transaction, adds to it, or ends it.
+    void act() {
+        OpenTransaction& open = open_[random_.next() % open_.size()];
+        const std::uint64_t choice = random_.next() % 8;
+        if (open.name.empty()) {
+            open.name = fmt::format("t{}", ++begun_);
+            open.session->run("BEGIN");
+        } else if (choice < 2) {
+            end(open, choice == 0 ? "COMMIT" : "ROLLBACK");
+            return;
+        }
+        const int count = 1 + static_cast<int>(random_.next() % 8);
+        open.session->run(
+            fmt::format("SELECT count(instep.append('t', '{}', 'x.done', '1')) "
+                        "FROM generate_series(1, {}) n",
+                        open.name, count));
+        open.events += count;
+    }
+
+    void finish() {
+        for (OpenTransaction& open : open_) {
+            if (!open.name.empty()) {
+                end(open, "COMMIT");
+            }
+        }
+    }
+
+    /// How many events each has that was committed.
+    [[nodiscard]] const std::map<std::string, int>& committed() const { return committed_; }
+
+private:
+    struct OpenTransaction {
+        PostgresSession* session = nullptr;
+        std::string name;
+        int events = 0;
+    };
+
+    void end(OpenTransaction& open, const std::string& how) {
+        open.session->run(how);
+        if (how == "COMMIT") {
+            committed_[open.name] = open.events;
+        }
+        open.name.clear();
+        open.events = 0;
+    }
+
+    SeededRandom random_{7};
+    std::array<OpenTransaction, 3> open_;
+    std::map<std::string, int> committed_;
+    int begun_ = 0;
+};
 
 /// With the cursor moved after each batch, or together with the next one.
 class SnapshotReaderTest : public testing::TestWithParam<bool> {
@@ -34,6 +101,11 @@ protected:
     LogReading open(Partition partition = {}, std::uint32_t rows_max = 1000) {
         return LogReading(*system.owner_database,
                           {.partition = partition, .rows_max = rows_max, .late = GetParam()});
+    }
+
+    LogReading open_for_boundaries() {
+        return LogReading(*system.owner_database,
+                          {.rows_max = 10, .late = GetParam(), .wants_boundaries = true});
     }
 
     static std::string event(std::string_view key, std::string_view data = "1") {
@@ -81,6 +153,58 @@ TEST_P(SnapshotReaderTest, ABoundaryStandsAtTheEndOfABatch) {
     batch = reading.read();
     EXPECT_THAT(batch.events, IsEmpty());
     EXPECT_EQ(batch.boundary, 0U);
+}
+
+TEST_P(SnapshotReaderTest, BoundariesComeAsOftenWhereWritersAreFasterThanTheReader) {
+    LogReading reading = open_for_boundaries();
+    a.run(events(40));
+    std::vector<std::size_t> steps;
+    std::size_t step = 0;
+    for (int pages = 0; pages < 30; ++pages) {
+        const LogBatch batch = reading.take_batch();
+        step += batch.events.size();
+        if (batch.boundary) {
+            steps.push_back(step);
+            step = 0;
+        }
+        b.run(events(25));
+    }
+    EXPECT_THAT(steps, Each(Le(40U)));
+    EXPECT_THAT(steps, SizeIs(9));
+}
+
+TEST_P(SnapshotReaderTest, TransactionsAreWholeAtBoundariesWhateverIsOpenMeanwhile) {
+    TransactionsOfSessions writers({&a, &b, &control});
+    LogReading reading = open_for_boundaries();
+    std::map<std::string, int> read;
+    Version newest;
+    int boundaries = 0;
+    const auto take = [&] {
+        const LogBatch batch = reading.take_batch();
+        for (const TopicEvent& next : batch.events) {
+            EXPECT_LT(newest, next.event.version);
+            newest = next.event.version;
+            ++read[next.event.key];
+        }
+        if (batch.boundary && !batch.events.empty()) {
+            ++boundaries;
+            for (const auto& [name, count] : read) {
+                EXPECT_EQ(count, writers.committed().at(name)) << name << " is half told";
+            }
+        }
+        return batch.moves_cursor;
+    };
+    for (int i = 0; i < 600; ++i) {
+        writers.act();
+        if (i % 3 == 0) {
+            take();
+        }
+    }
+    writers.finish();
+    while (take()) {
+    }
+    EXPECT_EQ(read, writers.committed());
+    EXPECT_GT(boundaries, 30);
 }
 
 TEST_P(SnapshotReaderTest, KeepsTheOrderOfARowWhoseLaterWriterHasTheEarlierId) {

@@ -250,6 +250,7 @@ private:
         options.service = options_.service;
         options.partition = options_.partition;
         options.rows_max = options_.batch_events_max;
+        options.wants_boundaries = !options_.transactions.empty();
         options.check_turn = [this](Transaction& transaction) { return lease_.check(transaction); };
         // The old one may hold what the new one needs.
         forget();

@@ -35,6 +35,9 @@ public:
 
         /// take() moves the cursor behind what it returns with the next one, or by settle().
         bool late = false;
+
+        /// As LogReaderOptions::wants_boundaries.
+        bool wants_boundaries = false;
     };
     LogReading(Database& database, Options options)
         : connection_(expect_value(database.connect())), late_(options.late) {
@@ -43,6 +46,7 @@ public:
         reader.service = "iam";
         reader.partition = options.partition;
         reader.rows_max = options.rows_max;
+        reader.wants_boundaries = options.wants_boundaries;
         reader_ = expect_value(LogReader::open(*connection_, reader, nullptr));
     }
     explicit LogReading(Database& database) : LogReading(database, Options{}) {}
@@ -60,18 +64,23 @@ public:
         expect_value(try_confirm(batch, count));
     }
 
-    /// What is new, as "key=data", and done with.
-    std::vector<std::string> take() {
+    /// What is new, and done with.
+    LogBatch take_batch() {
         LogBatch batch = done_ ? advance(*std::exchange(done_, std::nullopt)) : read();
-        std::vector<std::string> texts;
-        for (const TopicEvent& next : batch.events) {
-            texts.push_back(fmt::format("{}={}", next.event.key, next.event.data));
-        }
         if (batch.moves_cursor) {
-            done_ = std::move(batch);
+            done_ = batch;
         }
         if (!late_) {
             settle();
+        }
+        return batch;
+    }
+
+    /// The same as "key=data".
+    std::vector<std::string> take() {
+        std::vector<std::string> texts;
+        for (const TopicEvent& next : take_batch().events) {
+            texts.push_back(fmt::format("{}={}", next.event.key, next.event.data));
         }
         return texts;
     }

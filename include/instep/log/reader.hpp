@@ -104,6 +104,11 @@ struct LogReaderOptions {
     /// Fails with kFenced if somebody else has taken the cursor over. A reader asks before it does
     /// what the cursor does not guard, such as to make a replication slot anew. Null: nobody can.
     std::function<Result<void>(Transaction&)> check_turn{};
+
+    /// LogBatch::boundary comes about once a page also where much waits, as far as the reader was
+    /// there when it was written. Costs a query a page, and smaller batches. Needs a reader whose
+    /// cursor is moved on the connection that it reads on.
+    bool wants_boundaries = false;
 };
 
 /// Events in commit order.
