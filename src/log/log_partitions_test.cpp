@@ -39,6 +39,17 @@ protected:
         session.run(fmt::format("SELECT instep.append('t', '{}', 'x.done', '1')", key));
     }
 
+    /// One event in the first partition and two in the next, all of them read.
+    void given_partition_passed(LogReading& reading) {
+        append(writer, "old");
+        trim();
+        given_next_number(1'000'001);
+        append(writer, "new");
+        reading.take_all();
+        append(writer, "next");
+        reading.take_all();
+    }
+
     /// Everything that is there now is old.
     void trim() {
         auto transaction = expect_value(Transaction::begin(*connection, TransactionMode::kWrite));
@@ -104,13 +115,7 @@ TEST_F(LogPartitionsTest, AreDroppedOnceEverybodyHasReadThem) {
 
 TEST_F(LogPartitionsTest, StayWhileAReaderThatWasTakenBackHasToReadThem) {
     LogReading reading(*database, {.name = "one"});
-    append(writer, "old");
-    trim();
-    given_next_number(1'000'001);
-    append(writer, "new");
-    reading.take_all();
-    append(writer, "next");
-    reading.take_all();
+    given_partition_passed(reading);
     auto transaction = expect_value(Transaction::begin(*connection, TransactionMode::kWrite));
     EXPECT_FALSE(expect_value(log_kept(*connection, "t")).is_trimmed);
     expect_value(rewind_reader(transaction, "one", 0));
@@ -129,13 +134,7 @@ TEST_F(LogPartitionsTest, StayWhileAReaderThatWasTakenBackHasToReadThem) {
 
 TEST_F(LogPartitionsTest, AreNotDroppedWhileAReaderIsTakenBack) {
     LogReading reading(*database, {.name = "one"});
-    append(writer, "old");
-    trim();
-    given_next_number(1'000'001);
-    append(writer, "new");
-    reading.take_all();
-    append(writer, "next");
-    reading.take_all();
+    given_partition_passed(reading);
     auto transaction = expect_value(Transaction::begin(*connection, TransactionMode::kWrite));
     expect_value(rewind_reader(transaction, "one", 0));
     const auto other = expect_value(database->connect());
