@@ -1,3 +1,4 @@
+#include "broker_problems.hpp"
 #include "command.hpp"
 #include "health.hpp"
 #include "interrupt.hpp"
@@ -40,6 +41,10 @@ Result<ExitCode> wait(Context& context, const WaitOptions& options) {
                 health.sentence = fmt::format("The relay of {} is {} bytes of WAL behind.",
                                               services[i].config.name, ends[i] - slot->position);
             }
+        }
+        if (health.caught_up) {
+            // Of a queue that is gone no lag tells.
+            add_problems(health, find_broker_problems(services, brokers), services);
         }
         context.output.progress(health.sentence);
         return health.caught_up;

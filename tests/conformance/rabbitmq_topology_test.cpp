@@ -21,6 +21,7 @@ using ::testing::Contains;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class RabbitmqTopology : public ::testing::Test {
@@ -80,6 +81,11 @@ protected:
         return events;
     }
 
+    static ::testing::Matcher<const BrokerFinding&> is_problem(const std::string& subject) {
+        return AllOf(Field(&BrokerFinding::subject, HasSubstr(subject)),
+                     Field(&BrokerFinding::severity, BrokerFinding::Severity::kProblem));
+    }
+
     static inline int tests = 0;
 
     RabbitmqServer& server_ = RabbitmqServer::shared();
@@ -114,10 +120,7 @@ TEST_F(RabbitmqTopology, RefusesEventsWhoseQueueWasDeletedAndNamesWhatIsMissing)
     EXPECT_EQ(outcome.failure->code, ErrorCode::kNotFound);
     EXPECT_THAT(outcome.failure->message, AllOf(HasSubstr(topic_ + ".p0"), HasSubstr(reader_)));
     EXPECT_THAT(broker_->lag(topic_).value(), IsEmpty());
-    EXPECT_THAT(
-        broker_->examine().value(),
-        Contains(AllOf(Field(&BrokerFinding::subject, "queue " + reader_ + ".0"),
-                       Field(&BrokerFinding::severity, BrokerFinding::Severity::kProblem))));
+    EXPECT_THAT(broker_->examine().value(), Contains(is_problem("queue " + reader_ + ".0")));
 
     const auto subscriber = subscribe(*broker_).value();
     EXPECT_FALSE(publish(2).failure);
@@ -175,6 +178,24 @@ TEST_F(RabbitmqTopology, TellsAMemberThatItsQueueWasDeleted) {
         return !assignments && assignments.error().code == ErrorCode::kNotFound &&
                told.contains("instep verify");
     })) << told;
+}
+
+TEST_F(RabbitmqTopology, TellsOfAQueueWithoutALeader) {
+    given_two_subscriptions();
+    EXPECT_THAT(broker_->examine().value(), Not(Contains(is_problem(topic_))));
+    server_.take_leader("/", reader_ + ".0");
+
+    const auto findings = broker_->examine().value();
+    EXPECT_THAT(findings, Contains(AllOf(is_problem("queue " + reader_ + ".0"),
+                                         Field(&BrokerFinding::message, HasSubstr("leader")))));
+    EXPECT_THAT(findings, Not(Contains(is_problem(other_reader_))));
+
+    server_.give_leader("/", reader_ + ".0");
+    EXPECT_TRUE(eventually([&] {
+        const auto again = broker_->examine().value();
+        return std::ranges::none_of(
+            again, [&](const BrokerFinding& finding) { return finding.subject.contains(reader_); });
+    }));
 }
 
 TEST_F(RabbitmqTopology, RefusesAQueueOfAnotherKind) {

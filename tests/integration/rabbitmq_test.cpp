@@ -69,21 +69,32 @@ table = "lookup_users"
         return value(database, "SELECT username FROM lookup_users WHERE id = 1");
     }
 
-    /// What `status` and `check` say as long as the queue is missing.
-    void expect_told() {
+    /// What `status`, `check` and `wait` say as long as that is so, and nothing of others.
+    void expect_told(const std::string& subject, const std::string& message,
+                     const std::string& fix = "start the service that reads it again") {
+        const std::string told = fmt::format("{} {}", subject, message);
         const Finished status = run({"status", "iam.toml", "data_owner.toml", "--check"});
         EXPECT_EQ(status.exit, 8) << status.out << status.err;
         EXPECT_THAT(status.out,
-                    AllOf(HasSubstr("data-owner.lookup_users is broken: queue "
-                                    "data-owner.lookup_users.0 is missing, with the events"),
-                          ContainsRegex("data-owner.lookup_users +broken"),
-                          HasSubstr("start the service that reads it again")));
-        const auto told = run_json({"status", "data_owner.toml"}, "instep.status/1");
-        EXPECT_EQ(told["healthy"], false);
-        EXPECT_EQ(told["broker_problems"][0]["subject"], "queue data-owner.lookup_users.0");
+                    AllOf(HasSubstr("data-owner.lookup_users is broken: " + told),
+                          ContainsRegex("data-owner.lookup_users +broken"), HasSubstr(fix)));
+        const auto shown = run_json({"status", "data_owner.toml"}, "instep.status/1");
+        EXPECT_EQ(shown["healthy"], false);
+        EXPECT_EQ(shown["broker_problems"][0]["subject"], subject);
         const Finished checked = run({"check", "data_owner.toml"});
         EXPECT_EQ(checked.exit, 8) << checked.out << checked.err;
-        EXPECT_THAT(checked.out, HasSubstr("data-owner.lookup_users.0"));
+        EXPECT_THAT(checked.out, AllOf(HasSubstr(subject), HasSubstr(fix)));
+        const Finished waited = run({"wait", "data_owner.toml", "--caught-up", "--timeout", "1s"});
+        EXPECT_EQ(waited.exit, 124) << waited.out << waited.err;
+        EXPECT_THAT(waited.err, HasSubstr(told));
+    }
+
+    void expect_queue_told() {
+        expect_told("queue data-owner.lookup_users.0", "is missing, with the events");
+    }
+
+    void expect_another_well() {
+        EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "it has no fault of its own";
     }
 
     void expect_in_step() {
@@ -157,8 +168,8 @@ TEST_F(RabbitmqServices, TellOfAQueueDeletedUnderThemAndFillTheReplicaAnewWhenSt
     delete_queue_of_replica();
     sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
     EXPECT_TRUE(eventually([&] { return name_of_ada("crm.db") == "ada.king"; }));
-    expect_told();
-    EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "another has no fault of its own";
+    expect_queue_told();
+    expect_another_well();
     EXPECT_NE(name_of_ada("data_owner.db"), "ada.king");
 
     reader->signal(SIGTERM);
@@ -181,11 +192,29 @@ TEST_F(RabbitmqServices, TellOfAQueueDeletedWhileTheyStandAndFillTheReplicaAnewA
     delete_queue_of_replica();
     sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
     EXPECT_TRUE(eventually([&] { return name_of_ada("crm.db") == "ada.king"; }));
-    expect_told();
-    EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "another has no fault of its own";
+    expect_queue_told();
+    expect_another_well();
 
     const Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
     EXPECT_TRUE(eventually([&] { return name_of_ada("data_owner.db") == "ada.king"; }));
+    expect_in_step();
+}
+
+TEST_F(RabbitmqServices, TellOfAQueueWithoutALeader) {
+    given_services_and_another();
+    {
+        Process all(INSTEP_PROGRAM, options({"run", "iam.toml", "crm.toml", "data_owner.toml"}));
+        expect_in_step();
+        ASSERT_TRUE(eventually([&] { return !name_of_ada("crm.db").empty(); }));
+        all.signal(SIGTERM);
+        EXPECT_EQ(all.wait().exit, 0);
+    }
+    vhost_.server().take_leader(vhost_.name(), "data-owner.lookup_users.0");
+    expect_told("queue data-owner.lookup_users.0", "has no leader", "start the nodes that hold it");
+    expect_another_well();
+
+    vhost_.server().give_leader(vhost_.name(), "data-owner.lookup_users.0");
+    const Process all(INSTEP_PROGRAM, options({"run", "iam.toml", "data_owner.toml"}));
     expect_in_step();
 }
 
@@ -201,7 +230,7 @@ TEST_F(RabbitmqServices, KeepInTheLogWhatNoQueueTakes) {
 
     delete_queue_of_replica();
     sql("iam.db", "UPDATE users SET username = 'ada.king' WHERE id = 1");
-    expect_told();
+    expect_queue_told();
     const auto lag = [&] {
         return run_json({"status", "iam.toml"},
                         "instep.status/1")["services"][0]["relay"]["lag_events"]

@@ -97,6 +97,21 @@ void RabbitmqServer::kill() { daemon_.stop(SIGKILL); }
 
 void RabbitmqServer::save_queue_names() { control("eval '[dets:sync(T) || T <- dets:all()].'"); }
 
+void RabbitmqServer::take_leader(const std::string& vhost, const std::string& queue) {
+    tell_queue("stop_server", vhost, queue);
+}
+
+void RabbitmqServer::give_leader(const std::string& vhost, const std::string& queue) {
+    tell_queue("restart_server", vhost, queue);
+}
+
+void RabbitmqServer::tell_queue(const std::string& call, const std::string& vhost,
+                                const std::string& queue) {
+    control("eval '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"" + vhost +
+            "\">>, queue, <<\"" + queue + "\">>)), ok = ra:" + call +
+            "(quorum_queues, amqqueue:get_pid(Q)).'");
+}
+
 void RabbitmqServer::control(const std::string& arguments) {
     daemon_.run("sh control " + arguments);
 }

@@ -36,6 +36,11 @@ public:
     /// declared; kill -9 before then leaves a queue without a leader on a server that is alone.
     void save_queue_names();
 
+    /// Ends what serves a quorum queue, as when its nodes are away or a killed server has lost it;
+    /// and starts it again.
+    void take_leader(const std::string& vhost, const std::string& queue);
+    void give_leader(const std::string& vhost, const std::string& queue);
+
     /// Ends it as a crash of its process would.
     void kill();
 
@@ -57,6 +62,7 @@ public:
     [[nodiscard]] std::string log() const { return daemon_.log(); }
 
 private:
+    void tell_queue(const std::string& call, const std::string& vhost, const std::string& queue);
     [[nodiscard]] std::size_t count_starts() const;
 
     const Options options_;

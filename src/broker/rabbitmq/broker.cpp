@@ -66,8 +66,7 @@ public:
         const std::scoped_lock lock(mutex_);
         // A connection of its own, since a server in alarm stops reading from it.
         Reconnect fresh(address_, {.name = "instep check"}, clock_, random_);
-        INSTEP_TRY_ASSIGN(Link* const link, fresh.link());
-        return examine_server(*link, address_);
+        return examine_server(fresh, address_);
     }
 
 private:

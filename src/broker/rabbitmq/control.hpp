@@ -14,6 +14,6 @@ namespace instep::rabbitmq {
 Result<std::vector<SubscriptionLag>> read_lag(Link& link, std::string_view topic);
 
 /// Errors: those of Link if nothing can be looked at.
-Result<std::vector<BrokerFinding>> examine_server(Link& link, const Address& address);
+Result<std::vector<BrokerFinding>> examine_server(Reconnect& reconnect, const Address& address);
 
 }  // namespace instep::rabbitmq

@@ -1,5 +1,6 @@
 #include "catalogue.hpp"
 #include "control.hpp"
+#include "leader.hpp"
 #include "topology.hpp"
 
 #include <fmt/format.h>
@@ -40,11 +41,13 @@ std::array<unsigned, 2> parse_version(std::string_view text) {
 
 class Examination {
 public:
-    Examination(Link& link, const Address& address) : link_(link), address_(address) {}
+    Examination(Reconnect& reconnect, const Address& address)
+        : reconnect_(reconnect), address_(address) {}
 
     Result<std::vector<BrokerFinding>> run() {
+        INSTEP_TRY_ASSIGN(link_, reconnect_.link());
         look_at_server();
-        INSTEP_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(link_));
+        INSTEP_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*link_));
         for (const auto& [topic, partitions] : catalogue.topics) {
             INSTEP_TRY(look_at_topic(topic, partitions));
         }
@@ -66,6 +69,7 @@ public:
                 INSTEP_TRY(look_at_queue(name, partition));
             }
         }
+        INSTEP_TRY(look_at_leaders());
         // Last: a server in alarm reads nothing more from a connection that has published.
         look_at_alarms();
         return std::move(findings_);
@@ -80,8 +84,8 @@ private:
     }
 
     void look_at_server() {
-        const std::string product = server_property(link_, "product");
-        const std::string version = server_property(link_, "version");
+        const std::string product = server_property(*link_, "product");
+        const std::string version = server_property(*link_, "version");
         if (product != "RabbitMQ") {
             add(Severity::kWarning, "server",
                 fmt::format("calls itself \"{}\"; quorum queues and streams may be missing",
@@ -110,14 +114,14 @@ private:
     void look_at_alarms() {
         // The server says so only to a connection that has published.
         amqp_basic_properties_t properties{};
-        const auto sent = link_.publish(kControlChannel, "", kNowhere, properties, "");
-        for (auto frame = link_.next_frame(kAlarmPatience); sent && frame && *frame;
-             frame = link_.next_frame(kAlarmPatience)) {
-            link_.release((*frame)->channel);
+        const auto sent = link_->publish(kControlChannel, "", kNowhere, properties, "");
+        for (auto frame = link_->next_frame(kAlarmPatience); sent && frame && *frame;
+             frame = link_->next_frame(kAlarmPatience)) {
+            link_->release((*frame)->channel);
         }
-        if (!link_.blocked().empty()) {
+        if (!link_->blocked().empty()) {
             add(Severity::kProblem, "alarm",
-                fmt::format("the server takes no messages now: {}", link_.blocked()),
+                fmt::format("the server takes no messages now: {}", link_->blocked()),
                 "free disk or memory there: rabbitmq-diagnostics alarms");
         }
     }
@@ -132,17 +136,20 @@ private:
 
     Result<void> look_at_exchange(const std::string& exchange, const std::string& topic) {
         return look_at(fmt::format("exchange {}", exchange),
-                       link_.inspect_exchange(kControlChannel, exchange),
+                       link_->inspect_exchange(kControlChannel, exchange),
                        "is missing: somebody deleted it",
                        fmt::format("start the service that publishes {} again", topic));
     }
 
     Result<void> look_at_queue(const std::string& subscription, std::uint32_t partition) {
         const std::string queue = queue_name(subscription, partition);
-        const auto state = link_.inspect_queue(kControlChannel, queue);
+        const auto state = link_->inspect_queue(kControlChannel, queue);
         INSTEP_TRY(look_at(fmt::format("queue {}", queue),
                            state ? Result<void>{} : std::unexpected(state.error()), kQueueIsMissing,
                            kMakeQueueAnew));
+        if (state && state->ready == 0 && state->consumers == 0) {
+            silent_.push_back(queue);
+        }
         if (state && state->consumers > 1) {
             add(Severity::kWarning, fmt::format("queue {}", queue),
                 fmt::format("has {} consumers; a foreign one takes events away from Instep "
@@ -153,12 +160,30 @@ private:
         return {};
     }
 
+    /// Queues that somebody reads, or that hold something, have answered for themselves.
+    Result<void> look_at_leaders() {
+        if (address_.queue_kind == QueueKind::kClassic) {
+            return {};
+        }
+        for (const std::string& queue : silent_) {
+            INSTEP_TRY_ASSIGN(const bool has_one, has_leader(reconnect_, queue));
+            if (!has_one) {
+                add(Severity::kProblem, fmt::format("queue {}", queue), std::string(kHasNoLeader),
+                    fmt::format("start the nodes that hold it; if none is away, a killed server "
+                                "has lost it: `rabbitmqctl delete_queue {}`, then {}",
+                                queue, kMakeQueueAnew));
+            }
+        }
+        INSTEP_TRY_ASSIGN(link_, reconnect_.link());
+        return {};
+    }
+
     Result<void> look_at(std::string subject, const Result<void>& seen, std::string_view missing,
                          std::string_view remake) {
         if (seen) {
             return {};
         }
-        if (!link_.is_alive()) {
+        if (!link_->is_alive()) {
             return seen;
         }
         if (seen.error().code == ErrorCode::kNotFound) {
@@ -173,16 +198,24 @@ private:
 
     static constexpr std::string_view kNowhere = "instep.nowhere";
     static constexpr std::chrono::milliseconds kAlarmPatience{100};
+    static constexpr std::string_view kHasNoLeader =
+        "has no leader: nobody can read it, and the publisher waits for it";
 
-    Link& link_;
+    Reconnect& reconnect_;
+
+    /// The live link of `reconnect_`.
+    Link* link_ = nullptr;
     const Address& address_;
     std::vector<BrokerFinding> findings_;
+
+    /// Queues that may be without a leader.
+    std::vector<std::string> silent_;
 };
 
 }  // namespace
 
-Result<std::vector<BrokerFinding>> examine_server(Link& link, const Address& address) {
-    return Examination(link, address).run();
+Result<std::vector<BrokerFinding>> examine_server(Reconnect& reconnect, const Address& address) {
+    return Examination(reconnect, address).run();
 }
 
 }  // namespace instep::rabbitmq

@@ -277,6 +277,16 @@ Result<void> Link::consume(amqp_channel_t channel, std::string_view queue, std::
     return outcome(channel, fmt::format("consume from queue {}", queue));
 }
 
+Result<void> Link::ask_for_message(amqp_channel_t channel, std::string_view queue) {
+    amqp_basic_get_t get{};
+    get.queue = bytes_of(queue);
+    const int status = amqp_send_method(state_, channel, AMQP_BASIC_GET_METHOD, &get);
+    if (status != AMQP_STATUS_OK) {
+        return lost("ask for a message", status);
+    }
+    return {};
+}
+
 Result<void> Link::acknowledge(amqp_channel_t channel, std::uint64_t tag) {
     const int status = amqp_basic_ack(state_, channel, tag, 1);
     if (status != AMQP_STATUS_OK) {

@@ -92,6 +92,9 @@ public:
     Result<void> consume(amqp_channel_t channel, std::string_view queue, std::string_view tag,
                          Acknowledge acknowledge, std::vector<amqp_table_entry_t> arguments = {});
 
+    /// Sends basic.get; the answer comes as a frame.
+    Result<void> ask_for_message(amqp_channel_t channel, std::string_view queue);
+
     Result<void> acknowledge(amqp_channel_t channel, std::uint64_t tag);
     Result<void> publish(amqp_channel_t channel, std::string_view exchange,
                          std::string_view routing_key, const amqp_basic_properties_t& properties,
