@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 
@@ -15,6 +16,7 @@ namespace instep {
 namespace {
 
 using namespace std::chrono_literals;
+using test::Home;
 using test::SyncSystem;
 using testing::ElementsAre;
 
@@ -99,7 +101,7 @@ private:
 
 class RelayTest : public testing::Test {
 protected:
-    RelayTest() {
+    explicit RelayTest(Home owner = Home::kSqlite) : system({.owner = owner}) {
         system.relays.clear();
         relay = make("one");
     }
@@ -162,7 +164,7 @@ TEST_F(RelayTest, NeverMovesPastAnEventThatOneOfSeveralTopicsDidNotTake) {
 
 class WholeTransactionsTest : public RelayTest {
 protected:
-    WholeTransactionsTest() {
+    explicit WholeTransactionsTest(Home owner = Home::kSqlite) : RelayTest(owner) {
         relay = make("one", {"iam.user", "iam.role"});
         subscriber = std::move(*system.broker->subscribe(
             {.subscription = "all", .topic = "iam.transactions", .member = "a"}));
@@ -228,6 +230,21 @@ TEST_F(WholeTransactionsTest, NoBoundaryEndsWhatWasCommittedSinceTheLogWasRead) 
     ASSERT_EQ(next.size(), 1U);
     EXPECT_EQ(next[0].event.key, "b");
     EXPECT_LT(boundary[0].event.version, next[0].event.version);
+}
+
+class WholeTransactionsOnPostgresTest : public WholeTransactionsTest {
+protected:
+    WholeTransactionsOnPostgresTest() : WholeTransactionsTest(Home::kPostgres) {}
+};
+
+TEST_F(WholeTransactionsOnPostgresTest, HaveABoundaryAsOftenWhereWritersAreFasterThanTheRelay) {
+    for (int steps = 0; steps < 30; ++steps) {
+        system.owner_sql(
+            "SELECT count(instep.append('iam.user', 'k', 'x.done', '1')) "
+            "FROM generate_series(1, 25)");
+        EXPECT_TRUE(relay->run_once());
+    }
+    EXPECT_GE(std::ranges::count(told(), '|'), 6);
 }
 
 TEST_F(RelayTest, AnotherStandsByAndTakesOverAfterTheLease) {
