@@ -180,6 +180,40 @@ TEST_F(RabbitmqTopology, TellsAMemberThatItsQueueWasDeleted) {
     })) << told;
 }
 
+TEST_F(RabbitmqTopology, TellsOfEventsThatDidNotComeToAQueueAndBindsItAgain) {
+    given_two_subscriptions();
+    auto subscriber =
+        broker_
+            ->subscribe(
+                {.subscription = reader_, .topic = topic_, .member = "one", .member_timeout = 5s})
+            .value();
+    ASSERT_FALSE(publish(2).failure);
+    const Position position = receive(*subscriber, 2).back().position;
+    ASSERT_TRUE(subscriber->acknowledge(0, position));
+    ASSERT_TRUE(subscriber->seek(0, position)) << "which must not forget what came";
+    client_.unbind_standing_queue(reader_ + ".0", topic_ + ".p0");
+    ASSERT_FALSE(publish(3).failure) << "the other has its queue";
+
+    std::string told;
+    EXPECT_TRUE(eventually([&] {
+        std::ignore = publish(1);
+        const auto assignments = subscriber->assignments();
+        told = assignments ? "" : assignments.error().message;
+        return told.contains("misses events");
+    })) << told;
+    EXPECT_THAT(told, AllOf(HasSubstr(reader_), HasSubstr("instep verify")));
+    EXPECT_TRUE(subscriber->assignments()) << "it is told once, and the rest goes on";
+    EXPECT_THAT(receive(*subscriber, 1), SizeIs(1));
+    EXPECT_THAT(broker_->examine().value(), Contains(is_problem("subscription " + reader_)));
+    EXPECT_THAT(broker_->examine().value(), Not(Contains(is_problem(other_reader_))));
+    EXPECT_EQ(waiting().back(), static_cast<std::uint64_t>(events_made_)) << "of the other";
+
+    subscriber.reset();
+    ASSERT_TRUE(subscribe(*broker_));
+    EXPECT_THAT(broker_->examine().value(), Not(Contains(is_problem(reader_))));
+    EXPECT_THAT(waiting(), SizeIs(2));
+}
+
 TEST_F(RabbitmqTopology, TellsOfAQueueWithoutALeader) {
     given_two_subscriptions();
     EXPECT_THAT(broker_->examine().value(), Not(Contains(is_problem(topic_))));

@@ -14,6 +14,7 @@
 namespace instep::test {
 namespace {
 
+using namespace std::chrono_literals;
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
@@ -97,6 +98,15 @@ table = "lookup_users"
         EXPECT_EQ(run({"status", "crm.toml", "--check"}).exit, 0) << "it has no fault of its own";
     }
 
+    /// Publishes under another name until the replica shows it.
+    void change_ada_until_seen() {
+        EXPECT_TRUE(eventually([&] {
+            const std::string name = fmt::format("ada{}", ++changes_);
+            sql("iam.db", fmt::format("UPDATE users SET username = '{}' WHERE id = 1", name));
+            return eventually([&] { return name_of_ada("data_owner.db") == name; }, 1s);
+        }));
+    }
+
     void expect_in_step() {
         // A server that has just started says for a moment that its queues are away.
         Finished waited;
@@ -116,6 +126,7 @@ table = "lookup_users"
     }
 
     RabbitmqVhost vhost_;
+    int changes_ = 0;
 };
 
 TEST_F(RabbitmqServices, KeepAReplicaInStep) {
@@ -197,6 +208,32 @@ TEST_F(RabbitmqServices, TellOfAQueueDeletedWhileTheyStandAndFillTheReplicaAnewA
 
     const Process reader(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
     EXPECT_TRUE(eventually([&] { return name_of_ada("data_owner.db") == "ada.king"; }));
+    expect_in_step();
+}
+
+TEST_F(RabbitmqServices, TellOfEventsThatDidNotComeAndFillTheReplicaAnewWhenStartedAgain) {
+    given_services_and_another();
+    const Process others(INSTEP_PROGRAM, options({"run", "iam.toml", "crm.toml"}));
+    auto reader = std::make_unique<Process>(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
+    expect_in_step();
+    ASSERT_TRUE(eventually([&] { return !name_of_ada("crm.db").empty(); }));
+    change_ada_until_seen();
+
+    // The member may bind its queue again before anything is published.
+    EXPECT_TRUE(eventually([&] {
+        AmqpClient(vhost_.server().port(), vhost_.name())
+            .unbind_standing_queue("data-owner.lookup_users.0", "iam.user.p0");
+        sql("iam.db",
+            fmt::format("INSERT INTO users (id, username) VALUES ({}, 'lost')", 1000 + ++changes_));
+        change_ada_until_seen();
+        return run({"status", "data_owner.toml", "--check"}).exit == 8;
+    }));
+    expect_told("subscription data-owner.lookup_users", "misses events");
+    expect_another_well();
+
+    reader->signal(SIGTERM);
+    EXPECT_EQ(reader->wait().exit, 0);
+    reader = std::make_unique<Process>(INSTEP_PROGRAM, options({"run", "data_owner.toml"}));
     expect_in_step();
 }
 

@@ -113,6 +113,12 @@ void AmqpClient::bind_standing_queue(std::string_view queue, std::string_view ex
     expect_ok("bind");
 }
 
+void AmqpClient::unbind_standing_queue(std::string_view queue, std::string_view exchange) {
+    amqp_queue_unbind(state_, 1, bytes(queue), bytes(exchange), amqp_cstring_bytes("#"),
+                      amqp_empty_table);
+    expect_ok("unbind");
+}
+
 void AmqpClient::declare_classic_queue(std::string_view queue) {
     amqp_queue_declare(state_, 1, bytes(queue), 0, 1, 0, 0, amqp_empty_table);
     expect_ok("declare");

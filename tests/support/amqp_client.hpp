@@ -43,6 +43,7 @@ public:
     /// A durable topic exchange, and what is bound to it with "#".
     void declare_topic_exchange(std::string_view exchange);
     void bind_standing_queue(std::string_view queue, std::string_view exchange);
+    void unbind_standing_queue(std::string_view queue, std::string_view exchange);
     void declare_classic_queue(std::string_view queue);
 
 private:

@@ -45,12 +45,12 @@ void add_record(std::string_view json, Catalogue& catalogue) {
     if (kind == "topic" && record["partitions"].get(partitions) == simdjson::SUCCESS) {
         catalogue.topics.emplace(name, static_cast<std::uint32_t>(partitions));
     } else if (kind == "subscription" && record["topic"].get(topic) == simdjson::SUCCESS) {
-        catalogue.subscriptions.emplace(name, CatalogueSubscription{std::string(topic), false});
-    } else if (kind == "queues") {
-        if (const auto found = catalogue.subscriptions.find(name);
-            found != catalogue.subscriptions.end()) {
-            found->second.has_queues = true;
-        }
+        catalogue.subscriptions.emplace(name, CatalogueSubscription{.topic = std::string(topic)});
+    } else if (const auto found = catalogue.subscriptions.find(name);
+               found != catalogue.subscriptions.end()) {
+        found->second.has_queues = found->second.has_queues || kind == "queues";
+        found->second.misses_events =
+            kind == "missed" || (found->second.misses_events && kind != "queues");
     }
 }
 
@@ -242,6 +242,10 @@ Result<void> add_subscription(Link& link, std::string_view subscription, std::st
 
 Result<void> add_queues(Link& link, std::string_view subscription) {
     return append_record(link, named_record("queues", subscription) + "}");
+}
+
+Result<void> add_missed(Link& link, std::string_view subscription) {
+    return append_record(link, named_record("missed", subscription) + "}");
 }
 
 }  // namespace instep::rabbitmq

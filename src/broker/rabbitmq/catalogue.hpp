@@ -20,6 +20,9 @@ struct CatalogueSubscription {
 
     /// Its queues stood once. Where one is missing then, somebody deleted it.
     bool has_queues = false;
+
+    /// Since then events have not come to a queue.
+    bool misses_events = false;
 };
 
 struct Catalogue {
@@ -35,6 +38,11 @@ Result<Catalogue> read_catalogue(Link& link);
 
 Result<void> add_topic(Link& link, std::string_view topic, std::uint32_t partitions);
 Result<void> add_subscription(Link& link, std::string_view subscription, std::string_view topic);
+
+/// Its queues stand, and hold all that is published from now on.
 Result<void> add_queues(Link& link, std::string_view subscription);
+
+/// Until add_queues().
+Result<void> add_missed(Link& link, std::string_view subscription);
 
 }  // namespace instep::rabbitmq

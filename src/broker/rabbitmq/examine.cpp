@@ -65,6 +65,10 @@ public:
                     "start the service that reads it again");
                 continue;
             }
+            if (subscription.misses_events) {
+                add(Severity::kProblem, fmt::format("subscription {}", name),
+                    std::string(kMissesEvents), std::string(kFillAgain));
+            }
             for (std::uint32_t partition = 0; partition < topic->second; ++partition) {
                 INSTEP_TRY(look_at_queue(name, partition));
             }

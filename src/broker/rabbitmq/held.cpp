@@ -1,9 +1,8 @@
 #include "held.hpp"
 
-#include <fmt/format.h>
+#include "numbers.hpp"
 
-#include <array>
-#include <charconv>
+#include <fmt/format.h>
 
 namespace instep::rabbitmq {
 
@@ -24,21 +23,17 @@ std::string to_text(const HolderReport& report) {
 }
 
 std::optional<HolderReport> parse_report(std::string_view text) {
-    std::array<std::uint64_t, 4> numbers{};
-    for (std::uint64_t& number : numbers) {
-        const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (read.ec != std::errc{}) {
-            return std::nullopt;
-        }
-        text.remove_prefix(static_cast<std::size_t>(read.ptr - text.data()));
-        text.remove_prefix(text.starts_with(' ') ? 1 : 0);
+    const auto numbers = parse_numbers<4>(text);
+    if (!numbers) {
+        return std::nullopt;
     }
-    HolderReport report{.acknowledged = numbers[0],
-                        .received = numbers[1],
-                        .unacknowledged = numbers[2],
+    const auto& [acknowledged, received, unacknowledged, oldest] = *numbers;
+    HolderReport report{.acknowledged = acknowledged,
+                        .received = received,
+                        .unacknowledged = unacknowledged,
                         .oldest = std::nullopt};
-    if (numbers[3] != 0) {
-        report.oldest = Timestamp(std::chrono::microseconds(numbers[3]));
+    if (oldest != 0) {
+        report.oldest = Timestamp(std::chrono::microseconds(oldest));
     }
     return report;
 }

@@ -4,6 +4,7 @@
 #include "instep/broker/broker.hpp"
 #include "link.hpp"
 #include "message.hpp"
+#include "sending.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -41,6 +42,7 @@ struct Held {
     std::deque<Delivery> ready;
     std::deque<Pending> pending;
     Assembly assembly;
+    Arrivals arrivals;
 
     [[nodiscard]] bool is_drained() const { return handed <= acknowledged; }
     [[nodiscard]] Position position(std::uint64_t tag) const { return base + tag; }

@@ -138,7 +138,8 @@ Result<std::vector<SubscriptionLag>> read_lag(Link& link, std::string_view topic
     std::vector<SubscriptionLag> lags;
     for (const auto& [name, subscription] : catalogue.subscriptions) {
         const auto known = catalogue.topics.find(subscription.topic);
-        if (known == catalogue.topics.end() || (!topic.empty() && topic != subscription.topic)) {
+        if (known == catalogue.topics.end() || subscription.misses_events ||
+            (!topic.empty() && topic != subscription.topic)) {
             continue;
         }
         INSTEP_TRY_ASSIGN(auto some, inspect_queues(link, name, subscription.topic, known->second));

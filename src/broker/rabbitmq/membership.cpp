@@ -8,9 +8,6 @@ namespace instep::rabbitmq {
 
 namespace {
 
-/// For what may be refused, since that closes a channel and ends its consumers.
-constexpr amqp_channel_t kProbeChannel = 6;
-
 /// False if another connection has it.
 Result<bool> declare_exclusive(Link& link, std::string_view name) {
     const auto declared =

@@ -15,6 +15,9 @@
 
 namespace instep::rabbitmq {
 
+/// For what may be refused, since that closes a channel and ends its consumers.
+inline constexpr amqp_channel_t kProbeChannel = 6;
+
 /// For one thread at a time. All of it is over with the link.
 class Membership {
 public:

@@ -2,6 +2,7 @@
 
 #include "instep/base/bytes.hpp"
 #include "link.hpp"
+#include "sending.hpp"
 
 #include <fmt/format.h>
 
@@ -149,6 +150,14 @@ std::string key_of(const amqp_basic_properties_t& properties) {
     return {};
 }
 
+amqp_table_entry_t text_entry(std::string_view name, std::string_view text) {
+    amqp_table_entry_t entry{};
+    entry.key = bytes_of(name);
+    entry.value.kind = AMQP_FIELD_KIND_UTF8;
+    entry.value.value.bytes = bytes_of(text);
+    return entry;
+}
+
 void set(amqp_basic_properties_t& properties, amqp_flags_t flag, amqp_bytes_t& property,
          std::string_view text) {
     if (!text.empty() && text.size() <= kShortBytesMax) {
@@ -159,7 +168,7 @@ void set(amqp_basic_properties_t& properties, amqp_flags_t flag, amqp_bytes_t& p
 
 }  // namespace
 
-const amqp_basic_properties_t& Envelope::properties(const Event& event) {
+const amqp_basic_properties_t& Envelope::properties(const Event& event, std::string_view sending) {
     const auto attributes = attributes_.of(event);
     header_bytes_ = 0;
     for (const auto& [name, text] : attributes) {
@@ -176,10 +185,11 @@ const amqp_basic_properties_t& Envelope::properties(const Event& event) {
         }
         const std::size_t begin = header_names_.size();
         header_names_.append(kPrefix).append(name);
-        amqp_table_entry_t& header = headers_.emplace_back();
-        header.key = bytes_of(std::string_view(header_names_).substr(begin));
-        header.value.kind = AMQP_FIELD_KIND_UTF8;
-        header.value.value.bytes = bytes_of(text);
+        headers_.push_back(text_entry(std::string_view(header_names_).substr(begin), text));
+    }
+    if (!sending.empty()) {
+        headers_.push_back(text_entry(kSendingHeader, sending));
+        header_bytes_ += kSendingHeader.size() + sending.size() + kEntryBytes;
     }
     properties_ = {};
     properties_._flags = AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG;

@@ -22,9 +22,10 @@ inline constexpr std::size_t kShortBytesMax = 255;
 /// Turns events into properties, one at a time, with room that is used again.
 class Envelope {
 public:
-    /// Borrows from the event; valid until the next call. Headers are "cloudEvents_" and the
+    /// Borrows from what it is given; valid until the next call. Headers are "cloudEvents_" and the
     /// attribute; the content type and what other programs look for are properties as well.
-    const amqp_basic_properties_t& properties(const Event& event);
+    /// `sending`, if it is not empty, becomes a header too.
+    const amqp_basic_properties_t& properties(const Event& event, std::string_view sending = {});
 
     /// Bytes of the properties of the last call on the wire, about.
     [[nodiscard]] std::size_t header_bytes() const { return header_bytes_; }

@@ -2,6 +2,7 @@
 
 #include "instep/broker/checks.hpp"
 #include "instep/broker/event_batch.hpp"
+#include "sending.hpp"
 #include "topology.hpp"
 #include "window.hpp"
 
@@ -22,8 +23,8 @@ constexpr amqp_channel_t kChannel = 3;
 /// Looks for confirms without waiting every so many messages.
 constexpr std::size_t kSendsPerLook = 64;
 
-/// Room in the frame that must hold all properties.
-constexpr std::size_t kFrameOverhead = 64;
+/// Room in the frame that must hold all properties, and the header with the number.
+constexpr std::size_t kFrameOverhead = 160;
 
 constexpr std::chrono::seconds kNoWait{0};
 
@@ -47,7 +48,9 @@ std::string place_of(const PublishBatch& batch) {
 }  // namespace
 
 RabbitmqPublisher::RabbitmqPublisher(const Address& address, const Clock& clock, Random& random)
-    : address_(address), reconnect_(address, {.name = "instep publisher"}, clock, random) {}
+    : address_(address),
+      random_(random),
+      reconnect_(address, {.name = "instep publisher"}, clock, random) {}
 
 Result<void> RabbitmqPublisher::declare_topic(std::string_view topic, std::uint32_t partitions) {
     INSTEP_TRY_ASSIGN(Link* const link, reconnect_.link());
@@ -72,6 +75,7 @@ PublishOutcome RabbitmqPublisher::publish(const PublishBatch& batch) {
     accepted.events = batch.events.first(outcome.durable);
     auto prepared = prepare_channel(**link);
     Window window(accepted.events, tag_);
+    const std::string exchange = partition_exchange(batch.topic, batch.partition);
     Result<void> sent = prepared ? send(**link, accepted, window) : prepared;
     // A server that is dead, or so full that it does not read, cannot be asked.
     Link* const left = reconnect_.current();
@@ -82,8 +86,11 @@ PublishOutcome RabbitmqPublisher::publish(const PublishBatch& batch) {
         sent = std::move(judged);
     }
     if (sent) {
+        runs_[exchange].confirmed += accepted.events.size();
         return outcome;
     }
+    // What a queue has of this one nobody knows.
+    runs_.erase(exchange);
     if (const auto size_max = size_max_in(sent.error().message);
         size_max && *size_max < data_bytes_max_) {
         data_bytes_max_ = *size_max;
@@ -106,6 +113,7 @@ Result<void> RabbitmqPublisher::prepare_channel(Link& link) {
 
 Result<void> RabbitmqPublisher::send(Link& link, const PublishBatch& batch, Window& window) {
     const std::string exchange = partition_exchange(batch.topic, batch.partition);
+    const Run& run = runs_.try_emplace(exchange, Run{.id = random_.next()}).first->second;
     std::size_t sends = 0;
     while (!window.is_sent() && !window.first_refused()) {
         const bool is_in_turn = window.is_in_turn();
@@ -121,8 +129,11 @@ Result<void> RabbitmqPublisher::send(Link& link, const PublishBatch& batch, Wind
             INSTEP_TRY(take_frames(link, kNoWait, window));
         }
         const Event& event = window.next();
+        const std::string sending = to_text({.run = run.id,
+                                             .number = run.confirmed + window.sent() + 1,
+                                             .confirmed = run.confirmed});
         INSTEP_TRY(link.publish(kChannel, exchange, routing_key_of(event),
-                                envelope_.properties(event), event.data));
+                                envelope_.properties(event, sending), event.data));
         ++tag_;
         window.note_sent();
     }

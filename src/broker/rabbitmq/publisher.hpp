@@ -6,8 +6,10 @@
 #include "reconnect.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace instep::rabbitmq {
@@ -26,6 +28,12 @@ public:
                                                         std::string_view source) override;
 
 private:
+    /// What was sent to a partition since something last failed.
+    struct Run {
+        std::uint64_t id = 0;
+        std::uint64_t confirmed = 0;
+    };
+
     Result<void> prepare_channel(Link& link);
     Result<void> send(Link& link, const PublishBatch& batch, Window& window);
     Result<void> take_frames(Link& link, std::chrono::seconds patience, Window& window);
@@ -35,9 +43,13 @@ private:
     [[nodiscard]] std::optional<Error> refuse(const Event& event);
 
     const Address& address_;
+    Random& random_;
     Reconnect reconnect_;
     Envelope envelope_;
     Assembly returned_;
+
+    /// By the partition's exchange.
+    std::map<std::string, Run, std::less<>> runs_;
 
     /// The generation of the link whose channel takes messages with confirms; 0: none.
     std::uint64_t prepared_ = 0;

@@ -25,6 +25,9 @@ constexpr amqp_channel_t kFirstChannel = 10;
 constexpr std::chrono::milliseconds kHurry{20};
 constexpr std::uint32_t kHurriesMax = 10;
 
+/// Between two records that events are missed.
+constexpr std::chrono::seconds kTellPause{60};
+
 /// The server takes a connection for dead after two heartbeats without a sign of life.
 std::chrono::seconds heartbeat_for(std::chrono::milliseconds member_timeout) {
     return std::max(std::chrono::floor<std::chrono::seconds>(member_timeout / 2),
@@ -101,7 +104,8 @@ Result<std::vector<Assignment>> RabbitmqSubscriber::assignments() {
 }
 
 bool RabbitmqSubscriber::is_refresh_due() const {
-    return clock_.monotonic() >= refresh_at_ || std::ranges::any_of(held_, [](const auto& entry) {
+    return clock_.monotonic() >= refresh_at_ || has_missed() ||
+           std::ranges::any_of(held_, [](const auto& entry) {
                return entry.second.state == Held::State::kLeaving && entry.second.is_drained();
            });
 }
@@ -115,6 +119,8 @@ Result<void> RabbitmqSubscriber::refresh(Link& link) {
     INSTEP_TRY(membership_.refresh(link));
     const std::size_t before = held_.size();
     INSTEP_TRY(share(link));
+    INSTEP_TRY(bind_held(link));
+    INSTEP_TRY(tell_missed());
     std::size_t wanted = 0;
     for (std::uint32_t partition = 0; partition < partitions_; ++partition) {
         wanted += membership_.should_hold(partition) ? 1 : 0;
@@ -156,6 +162,40 @@ Result<void> RabbitmqSubscriber::share(Link& link) {
         }
     }
     return {};
+}
+
+/// A binding that somebody removed shows nowhere. What was published meanwhile is lost to the
+/// queue; whoever reads the next event tells of it.
+Result<void> RabbitmqSubscriber::bind_held(Link& link) {
+    for (const auto& [partition, held] : held_) {
+        const auto bound =
+            link.bind_queue(kProbeChannel, queue_name(options_.subscription, partition),
+                            partition_exchange(options_.topic, partition));
+        link.release(kProbeChannel);
+        // Whoever publishes the topic makes its exchanges again, and binds what there is.
+        if (!bound && bound.error().code != ErrorCode::kNotFound) {
+            return bound;
+        }
+    }
+    return {};
+}
+
+bool RabbitmqSubscriber::has_missed() const {
+    return missed_ > 0 && clock_.monotonic() >= tell_missed_at_;
+}
+
+/// Error: kNotFound, once for what is found missing, with a record for those who ask later.
+Result<void> RabbitmqSubscriber::tell_missed() {
+    if (!has_missed()) {
+        return {};
+    }
+    // A record takes a while to confirm, and what comes on the own link meanwhile would be lost.
+    INSTEP_TRY_ASSIGN(const auto aside, Link::open(address_, {.name = "instep note"}));
+    INSTEP_TRY(add_missed(*aside, options_.subscription));
+    tell_missed_at_ = clock_.monotonic() + kTellPause;
+    return fail(ErrorCode::kNotFound,
+                fmt::format("{} {} ({} more); {}", options_.subscription, kMissesEvents,
+                            std::exchange(missed_, 0), kFillAgain));
 }
 
 /// Null if another member holds the partition.
@@ -335,6 +375,7 @@ Result<void> RabbitmqSubscriber::seek(std::uint32_t partition, Position position
     again.base = held->position(held->acknowledged);
     again.skipped = tag - std::min(tag, held->acknowledged);
     again.handed = again.skipped;
+    again.arrivals = std::move(held->arrivals);
     for (const Delivery& delivery : held->ready) {
         ready_bytes_ -= event_bytes(delivery.event);
     }

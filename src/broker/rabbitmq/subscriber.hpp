@@ -47,8 +47,11 @@ private:
     Result<bool> take(Link& link, std::uint32_t partition);
     Result<void> start(Link& link, Held& held);
     Result<void> release(Link& link, std::uint32_t partition);
+    Result<void> bind_held(Link& link);
+    Result<void> tell_missed();
     Result<Held*> find(std::uint32_t partition);
     [[nodiscard]] bool is_refresh_due() const;
+    [[nodiscard]] bool has_missed() const;
     [[nodiscard]] bool has_deliverable() const;
     void take_ready(Held& held, Room& room, std::vector<Delivery>& deliveries);
     void forget_link();
@@ -77,6 +80,10 @@ private:
 
     /// What ended a holding, for assignments() to say.
     std::optional<Error> failure_;
+
+    /// Events that were published and did not come to a queue, for assignments() to say.
+    std::uint64_t missed_ = 0;
+    std::chrono::microseconds tell_missed_at_{0};
 
     /// Bytes of all `ready` events; above the bound nothing more is read.
     std::size_t ready_bytes_ = 0;

@@ -159,6 +159,9 @@ void RabbitmqSubscriber::lose(Link& link, std::uint32_t partition, Error error) 
 void RabbitmqSubscriber::take_message(Held& held) {
     Delivery delivery = read_message(held.assembly.properties(), std::move(held.assembly.body()),
                                      held.partition, held.position(held.received));
+    if (const auto sending = sending_of(held.assembly.properties())) {
+        missed_ += held.arrivals.take(*sending);
+    }
     held.pending.push_back({.tag = held.received, .time = delivery.event.time});
     if (held.received > held.skipped) {
         ready_bytes_ += event_bytes(delivery.event);

@@ -179,7 +179,8 @@ Result<void> declare_subscription(Link& link, const Address& address, std::strin
         return {};
     }
     INSTEP_TRY(declare_queues(link, address, subscription, topic, partitions->second));
-    return standing->second.has_queues ? Result<void>{} : add_queues(link, subscription);
+    const bool is_well = standing->second.has_queues && !standing->second.misses_events;
+    return is_well ? Result<void>{} : add_queues(link, subscription);
 }
 
 }  // namespace instep::rabbitmq

@@ -33,6 +33,14 @@ inline constexpr std::string_view kQueueIsMissing =
 inline constexpr std::string_view kMakeQueueAnew =
     "start the service that reads it again, which makes it anew, then `instep verify`";
 
+/// What is said of a subscription whose queue others have that it lacks.
+inline constexpr std::string_view kMissesEvents =
+    "misses events that were published: a binding of its queue was removed, or somebody took them "
+    "out of it";
+inline constexpr std::string_view kFillAgain =
+    "start the service that reads it again, which has its replica filled again, then `instep "
+    "verify`";
+
 /// The channel for what is done one at a time.
 inline constexpr amqp_channel_t kControlChannel = 1;
 

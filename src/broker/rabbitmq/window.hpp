@@ -43,6 +43,7 @@ public:
         return has_barrier_ || is_barrier(next()) ? keys_.empty() : !keys_.contains(next().key);
     }
     [[nodiscard]] const Event& next() const { return events_[sent_]; }
+    [[nodiscard]] std::size_t sent() const { return sent_; }
     void note_sent() {
         keys_.insert(next().key);
         has_barrier_ = is_barrier(next());
