@@ -227,6 +227,13 @@ private:
         if (plan.pending.empty()) {
             return retried;
         }
+        if (!plan.keys.empty()) {
+            // One of them may have failed anew, in a way that stops all.
+            INSTEP_TRY_ASSIGN(const bool stands, gate_.stands_at_failed_event());
+            if (stands) {
+                return retried;
+            }
+        }
         INSTEP_TRY_ASSIGN(const Timestamp tried, work_.connection->now());
         const auto applied = apply(plan.pending);
         if (!applied) {

@@ -89,11 +89,16 @@ Result<Passage> Gate::look() {
 
 /// The circuit hides an event at which all stops, which a probe may not pass.
 Result<Passage> Gate::find_probe() {
+    INSTEP_TRY_ASSIGN(const bool stands, stands_at_failed_event());
+    return stands ? Passage::kParkedProbe : Passage::kProbe;
+}
+
+Result<bool> Gate::stands_at_failed_event() {
     if (!work_.policies.stops_at_any()) {
-        return Passage::kProbe;
+        return false;
     }
     INSTEP_TRY_ASSIGN(const auto failed, find_failed_event());
-    return failed ? Passage::kParkedProbe : Passage::kProbe;
+    return failed.has_value();
 }
 
 void Gate::note() const {

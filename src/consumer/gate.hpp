@@ -59,6 +59,9 @@ public:
     /// Looks at all that may hold the subscription back; tells in the database when that changed.
     Result<Passage> look();
 
+    /// Nothing but parked keys may be tried, because of one of them.
+    Result<bool> stands_at_failed_event();
+
     /// People changed what is parked since this was asked last.
     bool take_revised() { return std::exchange(revised_, false); }
 

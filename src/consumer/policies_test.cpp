@@ -361,6 +361,24 @@ TEST_P(ErrorPoliciesTest, OnlyTheirClassStopsTheFlow) {
     EXPECT_FALSE(consumer->halt()) << "what is left blocks its key only";
 }
 
+TEST_P(ErrorPoliciesTest, NothingPassesAParkedKeyThatFailsAnewAndStopsAll) {
+    options.attempts_max = 5;
+    options.policies[ErrorCode::kNotFound] = {{1ms, 1.0, 1ms, 0.0}, 5, OnFailure::kStopFlow};
+    start();
+    bad = {"a1"};
+    publish({"a"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_FALSE(consumer->halt());
+    run_sql(*system.owner, "UPDATE instep_parked_key SET next_try_us = 0");
+    errors = {{"a1", ErrorCode::kNotFound}};
+    publish({"b"});
+    EXPECT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), IsEmpty());
+    errors.clear();
+    bad.clear();
+    settle_until({"a1", "b1"});
+}
+
 TEST_P(ErrorPoliciesTest, OneClassMayGoOnWhereTheFlowStopsOtherwise) {
     options.on_failure = OnFailure::kStopFlow;
     options.policies[ErrorCode::kCorrupt] = {{}, 1, OnFailure::kSkip};
