@@ -53,8 +53,11 @@ Result<ReplayStart> ReplayStart::read(std::string_view kind, std::int64_t at) {
     return fail(ErrorCode::kCorrupt, fmt::format("a replay cannot begin at a \"{}\"", kind));
 }
 
-bool ReplayStart::reaches(const Event& event) const {
-    return kind_ != "time" || micros(event.time) >= at_;
+bool ReplayStart::reaches(const Delivery& delivery) const {
+    if (kind_ == "position") {
+        return delivery.position > static_cast<Position>(at_);
+    }
+    return kind_ != "time" || delivery.malformed || micros(delivery.event.time) >= at_;
 }
 
 Result<Position> ReplayStart::find_in(const KeptEvents& kept, std::string_view topic) const {

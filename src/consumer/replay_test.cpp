@@ -211,6 +211,22 @@ TEST_P(ReplayTest, GoesBackAgainWhereTheBrokerForgotThatItDid) {
     EXPECT_THAT(effects(), ElementsAre("again d1"));
 }
 
+TEST_P(ReplayTest, PassesOverWhatTheBrokerBringsFromBeforeItsBeginning) {
+    publish({"a", "b", "c", "d", "e", "f"});
+    settle();
+    effects();
+    ASSERT_TRUE(ask(ReplayStart::behind(2)));
+    ASSERT_TRUE(consumer->run_once());
+    EXPECT_THAT(effects(), ElementsAre("again c1", "again d1", "again e1"));
+    consumer.reset();
+    // As after a loss of power, with what was acknowledged not yet on the disk.
+    const auto power = system.broker_database->connect().value();
+    ASSERT_TRUE(power->execute("UPDATE instep_subscription_slot SET acknowledged = 0", {}));
+    open("two");
+    settle();
+    EXPECT_THAT(effects(), ElementsAre("again f1"));
+}
+
 TEST_P(ReplayTest, AKeyThatFailsWaitsWithWhatIsBehindItAndOthersGoOn) {
     publish({"a", "b", "a"});
     settle();

@@ -241,8 +241,9 @@ void Replays::mark(std::vector<Delivery>& deliveries) const {
             continue;
         }
         const Running& running = found->second;
+        // A broker that lost acknowledgements brings what stands before the beginning, too.
         const bool is_chosen = (running.key.empty() || running.key == delivery.event.key) &&
-                               (delivery.malformed || running.start.reaches(delivery.event));
+                               running.start.reaches(delivery);
         mark_replayed(delivery.event, is_chosen ? running.number : 0);
         if (!is_chosen) {
             delivery.malformed.reset();

@@ -39,8 +39,9 @@ public:
     [[nodiscard]] std::string_view kind() const { return kind_; }
     [[nodiscard]] std::int64_t at() const { return at_; }
 
-    /// False for an event that was appended before the time at which the replay begins.
-    [[nodiscard]] bool reaches(const Event& event) const;
+    /// False for an event that stands before where the replay begins, or was appended before the
+    /// time at which it does.
+    [[nodiscard]] bool reaches(const Delivery& delivery) const;
 
     /// The position behind which a partition is read again. Errors: kNotFound if some of what is
     /// wanted is no longer kept, telling what is.
