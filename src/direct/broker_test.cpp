@@ -550,6 +550,25 @@ TEST_P(DirectBrokerTest, GoesBackToWhatIsLeftOfTheLogAndKeepsIt) {
     EXPECT_EQ(broker_->kept("iam.user")->front().before, deliveries.back().position);
 }
 
+/// Where a cursor moves before the next page is read.
+using DirectAnswerTest = DirectBrokerTest;
+
+TEST_P(DirectAnswerTest, KnowsWhatIsAcknowledgedAlsoIfTheAnswerWasLost) {
+    const auto crm = join("crm");
+    append(2);
+    const auto deliveries = receive(*crm);
+    run_sql(*system_.owner, "ALTER TABLE instep_log RENAME TO instep_log_away");
+    EXPECT_FALSE(crm->acknowledge(0, deliveries.back().position));
+    run_sql(*system_.owner, "ALTER TABLE instep_log_away RENAME TO instep_log");
+
+    acknowledge(*crm, deliveries.back());
+
+    append(1);
+    EXPECT_EQ(data(receive(*crm)), numbers(3, 3));
+}
+
+INSTANTIATE_TEST_SUITE_P(Homes, DirectAnswerTest, testing::Values(Home::kSqlite),
+                         [](const auto& /*home*/) { return "sqlite"; });
 INSTANTIATE_TEST_SUITE_P(Homes, DirectBrokerTest, testing::Values(Home::kSqlite, Home::kPostgres),
                          [](const auto& home) {
                              return home.param == Home::kSqlite ? "sqlite" : "postgres";

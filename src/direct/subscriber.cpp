@@ -182,6 +182,10 @@ Result<void> DirectSubscriber::pass(const LogBatch& batch) {
 Result<void> DirectSubscriber::acknowledge(std::uint32_t partition, Position position) {
     INSTEP_TRY(check_held(partition));
     if (!page_) {
+        if (position > acknowledged_) {
+            // The answer may have been lost when it was.
+            INSTEP_TRY_ASSIGN(acknowledged_, acknowledged_by(*connection_, reader_name_));
+        }
         return position <= acknowledged_
                    ? Result<void>{}
                    : fail(ErrorCode::kFenced, fmt::format("{} lost its place in topic {} and "
