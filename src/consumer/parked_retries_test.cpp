@@ -209,6 +209,30 @@ TEST_P(RetryShareTest, ParkedKeysGetAllOfItWhereNothingElseWaits) {
     EXPECT_THAT(effects(), testing::SizeIs(200));
 }
 
+TEST_P(RetryShareTest, OthersAreOwedNothingOnceTheyNoLongerWait) {
+    given_parked(names('x', 200));
+    publish(names('o', 10));
+    cost = 1ms;
+    ASSERT_TRUE(consumer->run_once());
+    ASSERT_EQ(tries_of('o'), 10U);
+    const std::size_t before = tries_of('x');
+    ASSERT_TRUE(consumer->run_once());
+    EXPECT_GT(tries_of('x'), before);
+}
+
+TEST_P(RetryShareTest, OthersAreOwedNothingWhileTheyGetNoFurther) {
+    given_parked(names('x', 200));
+    publish(names('o', 20));
+    cost = 1ms;
+    ASSERT_TRUE(consumer->run_once());
+    const std::size_t before = tries_of('x');
+    down = {"o010/1"};
+    ASSERT_FALSE(consumer->run_once());
+    EXPECT_EQ(tries_of('x'), before) << "they waited until then";
+    ASSERT_FALSE(consumer->run_once());
+    EXPECT_GT(tries_of('x'), before);
+}
+
 TEST_P(RetryShareTest, WhatIsDueIsNotSleptOver) {
     given_parked(names('x', 100));
     cost = 1ms;
