@@ -135,6 +135,7 @@ public:
         features.fences_publishers = false;
         features.remembers_last_version = false;
         features.stable_positions = false;
+        features.replays = false;
         return features;
     }
 

@@ -2,6 +2,8 @@
 
 #include "instep/consumer/consumer.hpp"
 #include "instep/consumer/dead_letters.hpp"
+#include "instep/consumer/halt.hpp"
+#include "instep/consumer/replay.hpp"
 #include "instep/log/reader.hpp"
 #include "instep/replica/replica.hpp"
 
@@ -48,12 +50,14 @@ void Course::run() {
     std::ranges::for_each(environment_.sites, [this](const auto& site) { expect_exact(*site); });
     for (const auto& site : environment_.sites) {
         verifications_.push_back(verify(*site, VerificationPurpose::kVerify));
+        ask_for_replay(*site);
     }
     environment_.transactions_left = kTransactionsWhileVerifying;
     if (!converge("with verifications")) {
         return;
     }
     std::ranges::for_each(verifications_, [this](const auto& done) { expect_no_difference(done); });
+    std::ranges::for_each(environment_.sites, [this](const auto& site) { expect_replayed(*site); });
     if (environment_.random.below(3) == 0) {
         meddle_and_repair(*environment_.sites.front());
     }
@@ -71,9 +75,11 @@ Result<void> Course::subscribe() {
     INSTEP_TRY(ports_->broker().subscribe(options));
     for (const auto& site : environment_.sites) {
         if (site->effects) {
+            INSTEP_TRY_ASSIGN(const auto ports, ProcessPorts::open(environment_, Role::kEffects,
+                                                                   *site->database, nullptr));
             options.subscription = site->effects->subscription();
             options.topic = kTopic;
-            INSTEP_TRY(ports_->broker().subscribe(options));
+            INSTEP_TRY(ports->broker().subscribe(options));
         }
     }
     return {};
@@ -88,6 +94,7 @@ void Course::strike() {
     environment_.poison = 0;
     environment_.operating = false;
     environment_.scheduler.wake_all();
+    std::ranges::for_each(environment_.sites, [this](const auto& site) { resume(*site); });
     if (environment_.options.poison > 0) {
         correct_poison();
     }
@@ -133,6 +140,48 @@ void Course::retry_dead_letters_of(ReplicaSite& site) {
         INSTEP_TRY(retry_dead_letters(transaction, filter, {"course", "mended"}));
         return {};
     });
+}
+
+void Course::resume(ReplicaSite& site) {
+    if (!site.effects || !environment_.options.handling.pauses) {
+        return;
+    }
+    in_transaction(*site.database, [&](Transaction& transaction) -> Result<void> {
+        INSTEP_TRY(resume_subscription(transaction, site.effects->subscription()));
+        return {};
+    });
+}
+
+/// Of all that there is, which has all been handled and acknowledged, or of one key of it.
+void Course::ask_for_replay(ReplicaSite& site) {
+    if (!site.effects || !environment_.options.handling.replays) {
+        return;
+    }
+    site.effects->replays().expect_to_reach_all();
+    ReplayRequest request;
+    request.subscription = site.effects->subscription();
+    request.partitions = partitions_of_effects(environment_.options);
+    request.who = "course";
+    const auto place = site.effects->replays().draw_place(environment_.random);
+    if (place && environment_.random.below(2) == 0) {
+        request.key = place->event.key;
+    }
+    in_transaction(*site.database, [&](Transaction& transaction) {
+        return instep::ask_for_replay(transaction, request);
+    });
+}
+
+/// It may be refused only by a broker that keeps nothing.
+void Course::expect_replayed(const ReplicaSite& site) {
+    const Options& options = environment_.options;
+    if (!site.effects || (options.broker == BrokerKind::kAmqp && !options.handling.reads_log)) {
+        return;
+    }
+    const auto& all = site.effects->replays().all();
+    if (options.handling.replays && (all.empty() || all.rbegin()->second.state != "done")) {
+        environment_.findings.report(
+            fmt::format("the last replay of {} was not carried out", site.effects->subscription()));
+    }
 }
 
 void Course::in_transaction(SimDatabase& database,

@@ -39,6 +39,9 @@ private:
     void correct_poison();
     void take_what_was_refused();
     void retry_dead_letters_of(ReplicaSite& site);
+    void resume(ReplicaSite& site);
+    void ask_for_replay(ReplicaSite& site);
+    void expect_replayed(const ReplicaSite& site);
     Verification verify(ReplicaSite& site, VerificationPurpose purpose);
     VerificationStatus status_of(const Verification& verification);
     void expect_no_difference(const Verification& verification);

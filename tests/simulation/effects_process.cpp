@@ -1,3 +1,4 @@
+#include "tests/simulation/budget_watch.hpp"
 #include "tests/simulation/circuit_watch.hpp"
 #include "tests/simulation/consumer_process.hpp"
 
@@ -14,7 +15,9 @@ constexpr std::uint64_t kRetryAfterMs = 500;
 class EffectsProcess final : public ConsumerProcess {
 public:
     EffectsProcess(Environment& environment, ReplicaSite& site)
-        : ConsumerProcess(environment, Role::kEffects), site_(site) {}
+        : ConsumerProcess(environment, Role::kEffects),
+          site_(site),
+          budget_(environment.scheduler, environment.findings) {}
 
     Result<void> start() override {
         const Handling& handling = environment().options.handling;
@@ -34,6 +37,8 @@ public:
         ConsumerOptions options;
         options.attempts_max = handling.attempts_max;
         options.on_failure = handling.on_failure;
+        options.policies = handling.policies;
+        options.rate_limit = handling.rate_limit;
         options.circuit = handling.circuit;
         options.parked_keys_max = handling.parked_keys_max;
         return open(*site_.database, *site_.effects, kTopic, std::move(handler),
@@ -41,7 +46,10 @@ public:
     }
 
     Result<std::uint64_t> work() override {
+        step_began_ = environment().scheduler.clock().monotonic();
+        budget_.step_began();
         auto done = consume();
+        budget_.step_ended(done ? BudgetWatch::Outcome::kDone : BudgetWatch::Outcome::kFailed);
         if (circuit_ != nullptr) {
             circuit_->step_ended();
         }
@@ -50,9 +58,13 @@ public:
 
 private:
     Verdict handle(Transaction& transaction, const Event& event) {
+        site_.effects->flow().tried(event, step_began_);
         if (event.operation == Operation::kChunk || event.operation == Operation::kDigest) {
+            budget_.tried(BudgetWatch::Tried::kNew);
             return Verdict::done();
         }
+        budget_.tried(site_.effects->waits(event) ? BudgetWatch::Tried::kParked
+                                                  : BudgetWatch::Tried::kNew);
         if (is_target_down()) {
             return Verdict::unavailable(std::string(kTargetDown));
         }
@@ -63,9 +75,10 @@ private:
             fate.failures_left -= fate.is_hopeless ? 0 : 1;
             return refuse();
         }
+        const Turn turn = turn_of(event);
         const auto added = transaction.execute(
-            "INSERT INTO effects (key, seq, edit, wanted) VALUES ($1, $2, $3, $4)",
-            {std::string_view(event.key), static_cast<std::int64_t>(event.version.batch),
+            "INSERT INTO effects (key, seq, replay, edit, wanted) VALUES ($1, $2, $3, $4, $5)",
+            {std::string_view(event.key), static_cast<std::int64_t>(turn.seq), turn.replay,
              std::string_view(edit), std::int64_t{fate.is_unwanted ? 0 : 1}});
         if (!added) {
             return Verdict::retry(added.error().message);
@@ -75,13 +88,17 @@ private:
 
     Verdict refuse() {
         Random& random = environment().random;
-        switch (random.below(3)) {
+        switch (random.below(5)) {
             case 0:
                 return Verdict::retry_after(
                     std::chrono::milliseconds{1 + random.below(kRetryAfterMs)},
                     "simulated: the handler asks for time");
             case 1:
                 throw std::runtime_error("simulated");
+            case 2:
+                return Verdict::retry(Error{ErrorCode::kConflict, "simulated: a conflict"});
+            case 3:
+                return Verdict::retry(Error{ErrorCode::kTimeout, "simulated: it takes too long"});
             default:
                 return Verdict::retry("simulated: the handler fails");
         }
@@ -97,7 +114,7 @@ private:
 
     /// A consumer tries an event several times before it sets it aside, and again later.
     ReplicaSite::Fate& fate_of(const Event& event) {
-        auto [fate, first] = site_.fates.try_emplace(event.id);
+        auto [fate, first] = site_.fates.try_emplace(turn_of(event));
         if (first) {
             Random& random = environment().random;
             const Handling& handling = environment().options.handling;
@@ -112,6 +129,8 @@ private:
 
     ReplicaSite& site_;
     CircuitWatch* circuit_ = nullptr;
+    BudgetWatch budget_;
+    std::chrono::microseconds step_began_{0};
 };
 
 }  // namespace

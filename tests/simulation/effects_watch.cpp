@@ -11,9 +11,9 @@ namespace instep::simulation {
 
 namespace {
 
-std::uint64_t seq_of(std::string_view envelope) {
+Turn turn_in(std::string_view envelope) {
     const auto event = from_json(envelope);
-    return event ? event->version.batch : 0;
+    return event ? turn_of(*event) : Turn{};
 }
 
 }  // namespace
@@ -26,6 +26,9 @@ std::string edit_of(const Event& event) {
 }
 
 void EffectsWatch::look() {
+    flow_.look();
+    const auto replayed =
+        database().touched("instep_replay") ? replays_.look() : std::vector<std::int64_t>{};
     if (database().touched("instep_dead_letter_action")) {
         take_decisions();
     }
@@ -49,6 +52,7 @@ void EffectsWatch::look() {
     if (database().touched("instep_progress")) {
         check_count();
     }
+    std::ranges::for_each(replayed, [this](std::int64_t number) { check_replay(number); });
 }
 
 /// The reason of an edit is its mark.
@@ -62,27 +66,28 @@ void EffectsWatch::take_decisions() {
         if ((*rows)->text(1) == "retry") {
             continue;
         }
-        const std::uint64_t seq = seq_of((*rows)->text(3));
-        if (taken_.contains(seq)) {
+        const Turn turn = turn_in((*rows)->text(3));
+        if (taken_.contains(turn)) {
             continue;
         }
         if ((*rows)->text(1) == "discard") {
-            discarded_.insert(seq);
+            discarded_.insert(turn);
         } else {
-            edits_[seq] = (*rows)->text(2);
+            edits_[turn] = (*rows)->text(2);
         }
     }
 }
 
 EffectsWatch::WaitingRows EffectsWatch::read_waiting() const {
     auto rows = database().inspect().query(
-        "SELECT number, key, envelope, skipped_us, discarded_us FROM instep_parked_event "
-        "WHERE subscription = $1",
+        "SELECT number, key, envelope, error_code, skipped_us, discarded_us "
+        "FROM instep_parked_event WHERE subscription = $1",
         std::initializer_list<ValueView>{std::string_view(subscription())});
     WaitingRows waiting;
     while (*(*rows)->next()) {
-        waiting[(*rows)->integer(0)] = {std::string((*rows)->text(1)), seq_of((*rows)->text(2)),
-                                        !(*rows)->is_null(3), !(*rows)->is_null(4)};
+        waiting[(*rows)->integer(0)] = {std::string((*rows)->text(1)), turn_in((*rows)->text(2)),
+                                        std::string((*rows)->text(3)), !(*rows)->is_null(4),
+                                        !(*rows)->is_null(5)};
     }
     return waiting;
 }
@@ -93,55 +98,111 @@ void EffectsWatch::take_skips(const WaitingRows& now) {
         if (!row.is_skipped || (before != waiting_.end() && before->second.is_skipped)) {
             continue;
         }
-        if (options_.handling.on_failure != OnFailure::kSkip) {
-            report("was skipped", row.key, row.seq);
+        if (options_.handling.policy_of(row.error).on_failure != OnFailure::kSkip) {
+            report(fmt::format("was skipped for an error of class {}", row.error), row.key,
+                   row.turn);
         }
-        skipped_.insert(row.seq);
+        skipped_.insert(row.turn);
         ++not_applied_;
     }
 }
 
 void EffectsWatch::check_effects() {
     auto rows = database().inspect().query(
-        "SELECT n, key, seq, edit, wanted FROM effects WHERE n > $1 ORDER BY n",
+        "SELECT n, key, seq, replay, edit, wanted FROM effects WHERE n > $1 ORDER BY n",
         std::initializer_list<ValueView>{last_effect_});
     while (*(*rows)->next()) {
         last_effect_ = (*rows)->integer(0);
-        const auto seq = static_cast<std::uint64_t>((*rows)->integer(2));
-        check_effect(std::string((*rows)->text(1)), seq, (*rows)->text(3));
-        taken_.insert(seq);
-        not_applied_ += (*rows)->integer(4) == 0 ? 1 : 0;
+        const Turn turn{(*rows)->integer(3), static_cast<std::uint64_t>((*rows)->integer(2))};
+        check_effect(std::string((*rows)->text(1)), turn, (*rows)->text(4));
+        taken_.insert(turn);
+        not_applied_ += (*rows)->integer(5) == 0 ? 1 : 0;
     }
 }
 
-void EffectsWatch::check_effect(const std::string& key, std::uint64_t seq, std::string_view edit) {
-    if (taken_.contains(seq)) {
-        report("took effect again", key, seq);
+void EffectsWatch::check_effect(const std::string& key, const Turn& turn, std::string_view edit) {
+    if (taken_.contains(turn)) {
+        report("took effect again", key, turn);
     }
-    if (discarded_.contains(seq)) {
-        report("took effect although it was discarded", key, seq);
+    if (discarded_.contains(turn)) {
+        report("took effect although it was discarded", key, turn);
     }
-    const auto of_key = source_.keys(kTopic).find(key);
-    if (of_key == source_.keys(kTopic).end() || !std::ranges::binary_search(of_key->second, seq)) {
-        report("took effect and is not in the source's log", key, seq);
-        return;
+    if (turn.replay == 0) {
+        check_first_time(key, turn);
+    } else {
+        check_replayed(key, turn);
     }
-    for (const std::uint64_t earlier : of_key->second) {
-        if (earlier < seq && !is_settled(earlier) && !skipped_.contains(earlier)) {
-            report(fmt::format("took effect before event {}", earlier), key, seq);
-        }
-    }
-    const auto edited = edits_.find(seq);
+    const auto edited = edits_.find(turn);
     const std::string_view expected =
         edited == edits_.end() ? std::string_view{} : std::string_view(edited->second);
     // One that was skipped may come again from the broker, as it was.
-    if (edit != expected && !skipped_.contains(seq)) {
-        report(fmt::format("took effect as \"{}\", not as \"{}\"", edit, expected), key, seq);
+    if (edit != expected && !skipped_.contains(turn)) {
+        report(fmt::format("took effect as \"{}\", not as \"{}\"", edit, expected), key, turn);
     }
-    const bool stops =
-        options_.handling.on_failure == OnFailure::kStopFlow && options_.partitions == 1;
-    if (stops && !keys_.empty() && !keys_.contains(key)) {
-        report(fmt::format("passed key {}, at which all stops", keys_.begin()->first), key, seq);
+    check_stop(key, turn);
+}
+
+/// Behind all of its key that came earlier, and all that a replay brings again.
+void EffectsWatch::check_first_time(const std::string& key, const Turn& turn) {
+    const auto of_key = source_.keys(kTopic).find(key);
+    if (of_key == source_.keys(kTopic).end() ||
+        !std::ranges::binary_search(of_key->second, turn.seq)) {
+        report("took effect and is not in the source's log", key, turn);
+        return;
+    }
+    for (const std::uint64_t earlier : of_key->second) {
+        if (earlier < turn.seq && !is_passed({0, earlier})) {
+            report(fmt::format("took effect before event {}", earlier), key, turn);
+        }
+    }
+    for (const auto& [number, replay] : replays_.all()) {
+        for (const ReplayWatch::Past& past : replay.events) {
+            if (replay.state != "refused" && past.key == key && !is_passed({number, past.seq})) {
+                report(
+                    fmt::format("took effect before replay {} brings event {}", number, past.seq),
+                    key, turn);
+            }
+        }
+    }
+}
+
+void EffectsWatch::check_replayed(const std::string& key, const Turn& turn) {
+    const auto replay = replays_.all().find(turn.replay);
+    if (replay == replays_.all().end() || !replay->second.brings(turn.seq)) {
+        report("took effect and is no part of the replay", key, turn);
+        return;
+    }
+    for (const ReplayWatch::Past& past : replay->second.events) {
+        if (past.seq == turn.seq) {
+            return;
+        }
+        if (past.key == key && !is_passed({turn.replay, past.seq})) {
+            report(fmt::format("took effect before event {}", past.seq), key, turn);
+        }
+    }
+}
+
+/// What was parked before may be tried while all else stops.
+void EffectsWatch::check_stop(const std::string& key, const Turn& turn) {
+    if ((options_.partitions > 1 && !options_.handling.reads_log) || keys_.contains(key)) {
+        return;
+    }
+    for (const auto& [other, row] : keys_) {
+        if (stops_all(row)) {
+            report(fmt::format("passed key {}, at which all stops", other), key, turn);
+        }
+    }
+}
+
+/// Nothing of a replay that is over is missing.
+void EffectsWatch::check_replay(std::int64_t number) {
+    for (const ReplayWatch::Past& past : replays_.all().at(number).events) {
+        const Turn turn{number, past.seq};
+        const bool waits = std::ranges::any_of(
+            waiting_, [&](const auto& waiting) { return waiting.second.turn == turn; });
+        if (!waits && !is_passed(turn)) {
+            report("was not brought by its replay, which is over", past.key, turn);
+        }
     }
 }
 
@@ -152,21 +213,22 @@ void EffectsWatch::check_waiting(const WaitingRows& now) {
         }
         if (row.is_discarded) {
             ++not_applied_;
-        } else if (!is_settled(row.seq)) {
-            report("was set aside and is gone", row.key, row.seq);
+        } else if (!is_settled(row.turn)) {
+            report("was set aside and is gone", row.key, row.turn);
         }
     }
 }
 
 EffectsWatch::KeyRows EffectsWatch::read_keys() const {
     auto rows = database().inspect().query(
-        "SELECT key, attempts, failed_us, dead_us, error_message FROM instep_parked_key "
-        "WHERE subscription = $1",
+        "SELECT key, attempts, failed_us, next_try_us, dead_us, error_code, error_message "
+        "FROM instep_parked_key WHERE subscription = $1",
         std::initializer_list<ValueView>{std::string_view(subscription())});
     KeyRows keys;
     while (*(*rows)->next()) {
-        keys[std::string((*rows)->text(0))] = {(*rows)->integer(1), (*rows)->integer(2),
-                                               !(*rows)->is_null(3), std::string((*rows)->text(4))};
+        keys[std::string((*rows)->text(0))] = {
+            (*rows)->integer(1),  (*rows)->integer(2),           (*rows)->integer(3),
+            !(*rows)->is_null(4), std::string((*rows)->text(5)), std::string((*rows)->text(6))};
     }
     return keys;
 }
@@ -188,18 +250,22 @@ void EffectsWatch::check_keys(const KeyRows& now) {
 void EffectsWatch::check_key(const std::string& key, const KeyRow& row) {
     const auto before = keys_.find(key);
     const KeyRow known = before == keys_.end() ? KeyRow{} : before->second;
-    if (before != keys_.end() && row.failed_us > known.failed_us &&
-        row.attempts != known.attempts + 1) {
+    const bool failed_again = before != keys_.end() && row.failed_us > known.failed_us;
+    if (failed_again && row.attempts != known.attempts + 1) {
         findings().report(fmt::format("key {} failed for the {}. time and counts {} attempts", key,
                                       known.attempts + 1, row.attempts));
     }
-    const std::int64_t attempts_max = options_.handling.attempts_max;
+    if (failed_again && row.failed_us < known.next_try_us) {
+        findings().report(fmt::format("key {} was tried {} us before its time", key,
+                                      known.next_try_us - row.failed_us));
+    }
+    const std::int64_t attempts_max = options_.handling.policy_of(row.error).attempts_max;
     if (row.is_dead != (attempts_max > 0 && row.attempts >= attempts_max)) {
         findings().report(fmt::format("key {} is {} after {} of {} attempts", key,
                                       row.is_dead ? "a dead letter" : "tried on", row.attempts,
                                       attempts_max));
     }
-    if (row.error.find(kTargetDown) != std::string::npos) {
+    if (row.message.find(kTargetDown) != std::string::npos) {
         findings().report(fmt::format("key {} was parked for a target that was down", key));
     }
 }
@@ -214,24 +280,50 @@ void EffectsWatch::check_count() {
     }
 }
 
-bool EffectsWatch::is_settled(std::uint64_t seq) const {
-    return taken_.contains(seq) || discarded_.contains(seq);
+bool EffectsWatch::is_settled(const Turn& turn) const {
+    return taken_.contains(turn) || discarded_.contains(turn);
 }
 
-void EffectsWatch::report(std::string_view what, std::string_view key, std::uint64_t seq) const {
-    findings().report(fmt::format("event {} of key {} {} in {}", seq, key, what, subscription()));
+/// What is behind it may take effect.
+bool EffectsWatch::is_passed(const Turn& turn) const {
+    return is_settled(turn) || skipped_.contains(turn);
+}
+
+bool EffectsWatch::stops_all(const KeyRow& row) const {
+    return options_.handling.policy_of(row.error).on_failure == OnFailure::kStopFlow;
+}
+
+void EffectsWatch::report(std::string_view what, std::string_view key, const Turn& turn) const {
+    findings().report(fmt::format("event {} of key {}{} {} in {}", turn.seq, key,
+                                  turn.replay == 0 ? "" : fmt::format(", replay {},", turn.replay),
+                                  what, subscription()));
 }
 
 bool EffectsWatch::is_complete() const {
-    return std::ranges::all_of(source_.keys(kTopic), [this](const auto& key) {
+    const auto is_known_settled = [this](const auto& key) {
         return std::ranges::all_of(key.second,
-                                   [this](std::uint64_t seq) { return is_settled(seq); });
+                                   [this](std::uint64_t seq) { return is_settled({0, seq}); });
+    };
+    const auto is_replayed = [this](const auto& replay) {
+        return replay.second.state == "refused" ||
+               std::ranges::all_of(replay.second.events, [&](const ReplayWatch::Past& past) {
+                   return is_settled({replay.first, past.seq});
+               });
+    };
+    return std::ranges::all_of(source_.keys(kTopic), is_known_settled) && replays_.are_over() &&
+           std::ranges::all_of(replays_.all(), is_replayed);
+}
+
+bool EffectsWatch::waits(const Event& event) const {
+    const Turn turn = turn_of(event);
+    return std::ranges::any_of(waiting_, [&](const auto& row) {
+        return row.second.turn == turn && !row.second.is_skipped;
     });
 }
 
 bool EffectsWatch::is_done(const Event& event) {
     const bool row = event.operation == Operation::kUpsert || event.operation == Operation::kDelete;
-    return !row || is_settled(event.version.batch) || skipped_.contains(event.version.batch);
+    return !row || is_passed({0, event.version.batch});
 }
 
 }  // namespace instep::simulation

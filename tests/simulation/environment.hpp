@@ -41,13 +41,13 @@ struct ReplicaSite {
     /// Null if no effects are counted here.
     std::unique_ptr<EffectsWatch> effects;
 
-    /// What the handler that counts effects still has in store for an event, by its id.
+    /// What the handler that counts effects still has in store for an event.
     struct Fate {
         std::uint32_t failures_left = 0;
         bool is_hopeless = false;
         bool is_unwanted = false;
     };
-    std::map<std::string, Fate, std::less<>> fates;
+    std::map<Turn, Fate> fates;
 
     /// What that handler needs is down so long.
     std::chrono::microseconds down_until{0};
@@ -90,6 +90,9 @@ struct Environment {
     [[nodiscard]] std::string key(std::uint64_t number) const;
 };
 
+/// Of what the consumer that counts effects reads.
+std::vector<std::uint32_t> partitions_of_effects(const Options& options);
+
 /// The value that one replica's table refuses.
 inline constexpr std::string_view kPoison = "poison";
 
@@ -99,7 +102,8 @@ ReplicaSite& group_site(const Environment& environment);
 /// What one process sees of the world. Made when the process starts, gone when it ends.
 class ProcessPorts {
 public:
-    /// `watch` is on the subscription that the process works on; may be null.
+    /// `database` is that of the process's service; `watch` is on the subscription that the
+    /// process works on, and may be null.
     static Result<std::unique_ptr<ProcessPorts>> open(Environment& environment, Role role,
                                                       SimDatabase& database,
                                                       SubscriptionWatch* watch);
@@ -111,8 +115,10 @@ private:
     explicit ProcessPorts(const Clock& clock, std::chrono::microseconds drift)
         : clock_(clock, drift) {}
 
+    Result<void> open_broker(Environment& environment, Role role);
+
     DriftingClock clock_;
-    std::unique_ptr<Broker> embedded_;
+    std::unique_ptr<Broker> own_;
     std::unique_ptr<Broker> observed_;
     std::unique_ptr<Database> tampered_database_;
     std::unique_ptr<Broker> tampered_broker_;

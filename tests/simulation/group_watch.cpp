@@ -33,9 +33,9 @@ ReplicaWatch* GroupWatch::watch_of(const Event& event) const {
     return found == watches_.end() ? nullptr : found->second;
 }
 
-void GroupWatch::delivered(const Event& event) {
-    if (ReplicaWatch* const watch = watch_of(event); watch != nullptr) {
-        watch->delivered(event);
+void GroupWatch::delivered(const Delivery& delivery) {
+    if (ReplicaWatch* const watch = watch_of(delivery.event); watch != nullptr) {
+        watch->delivered(delivery);
     }
 }
 

@@ -27,7 +27,7 @@ public:
     /// To be called after each commit of the owner.
     void after_source_commit();
 
-    void delivered(const Event& event) override;
+    void delivered(const Delivery& delivery) override;
 
 protected:
     void look() override;

@@ -1,5 +1,8 @@
 #include "tests/simulation/planted_bugs.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace instep::simulation {
 
 namespace {
@@ -34,10 +37,50 @@ private:
     Handler& inner_;
 };
 
-}  // namespace
+/// Classes of errors with policies of their own, and more that fails.
+void fail_in_classes(Options& options) {
+    options.counts_effects = true;
+    options.partitions = 1;
+    options.handling.on_failure = OnFailure::kBlockKey;
+    options.handling.policies[ErrorCode::kConflict] = {.attempts_max = 2,
+                                                       .on_failure = OnFailure::kStopFlow};
+    options.faults.handler_failure = 0.3;
+}
 
-std::vector<PlantedBug> handler_bugs() {
+/// What is done about failures of a class is not what was asked for.
+std::vector<PlantedBug> class_bugs() {
     std::vector<PlantedBug> bugs{
+        bug_of("class_stops_nothing", "other keys go on where errors of a class should stop all",
+               [](ConsumerOptions& options) {
+                   for (auto& [error, policy] : options.policies) {
+                       if (policy.on_failure == OnFailure::kStopFlow) {
+                           policy.on_failure = OnFailure::kBlockKey;
+                       }
+                   }
+               }),
+        bug_of("classes_not_told_apart", "the policies of classes of errors are not heeded",
+               [](ConsumerOptions& options) { options.policies.clear(); }),
+    };
+    std::ranges::for_each(bugs, [](PlantedBug& bug) { bug.setting = fail_in_classes; });
+    return bugs;
+}
+
+/// The same of all that have no policy of their own.
+std::vector<PlantedBug> policy_bugs() {
+    return {
+        bug_of("stop_flow_goes_on", "other keys go on where all should stop",
+               [](ConsumerOptions& options) {
+                   if (options.on_failure == OnFailure::kStopFlow) {
+                       options.on_failure = OnFailure::kBlockKey;
+                   }
+               }),
+        bug_of("skips_unasked", "an event that fails too often is left out, its key goes on",
+               [](ConsumerOptions& options) { options.on_failure = OnFailure::kSkip; }),
+    };
+}
+
+std::vector<PlantedBug> parked_key_bugs() {
+    return {
         bug_of("redrive_newest_first", "of what waits for a key, the newest is tried first",
                {.where = "SELECT k.key, k.attempts, e.number",
                 .part = "ORDER BY e.number",
@@ -66,15 +109,19 @@ std::vector<PlantedBug> handler_bugs() {
                 .replacement = ""}),
         bug_of("circuit_stays_closed", "a target that is down is called on and on",
                [](ConsumerOptions& options) { options.circuit.reset(); }),
-        bug_of("stop_flow_goes_on", "other keys go on where all should stop",
-               [](ConsumerOptions& options) {
-                   if (options.on_failure == OnFailure::kStopFlow) {
-                       options.on_failure = OnFailure::kBlockKey;
-                   }
-               }),
-        bug_of("skips_unasked", "an event that fails too often is left out, its key goes on",
-               [](ConsumerOptions& options) { options.on_failure = OnFailure::kSkip; }),
+        bug_of("tried_before_its_time", "parked keys are tried without their delay",
+               {.where = "FROM instep_parked_key k",
+                .part = "k.next_try_us <= $2",
+                .replacement = "$2 > 0"}),
     };
+}
+
+}  // namespace
+
+std::vector<PlantedBug> handler_bugs() {
+    std::vector<PlantedBug> bugs = parked_key_bugs();
+    std::ranges::move(policy_bugs(), std::back_inserter(bugs));
+    std::ranges::move(class_bugs(), std::back_inserter(bugs));
     bugs.push_back({.name = "target_down_parks",
                     .meaning = "keys are parked for a target that is down",
                     .role = Role::kEffects,

@@ -25,6 +25,11 @@ public:
 
     void acknowledge(Held& /*held*/, Position position) override { commit(position); }
 
+    void rewind(Position position) override {
+        CursorSlot::rewind(position);
+        make_safe();
+    }
+
     void lost(const Held& held) override {
         if (broker_.has(BrokerBug::kFormerHolderCommits)) {
             commit(held.fetched);
@@ -88,7 +93,6 @@ public:
     [[nodiscard]] BrokerFeatures features() const override {
         BrokerFeatures features = SimBroker::features();
         features.fences_publishers = false;
-        features.replays = true;
         return features;
     }
 

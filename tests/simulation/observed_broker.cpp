@@ -7,14 +7,14 @@ namespace instep::simulation {
 
 namespace {
 
-class ObservedSubscriber final : public Subscriber {
+class ObservedSubscriber final : public test::PassingSubscriber {
 public:
     ObservedSubscriber(std::unique_ptr<Subscriber> inner, SubscriptionWatch& watch)
-        : inner_(std::move(inner)), watch_(watch) {}
+        : PassingSubscriber(std::move(inner)), watch_(watch) {}
 
     /// Positions end with their assignment.
     Result<std::vector<Assignment>> assignments() override {
-        auto assignments = inner_->assignments();
+        auto assignments = PassingSubscriber::assignments();
         if (assignments) {
             std::map<std::uint32_t, std::uint64_t> epochs;
             for (const Assignment& assignment : *assignments) {
@@ -30,10 +30,10 @@ public:
     }
 
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override {
-        auto deliveries = inner_->receive(events_max, bytes_max);
+        auto deliveries = PassingSubscriber::receive(events_max, bytes_max);
         if (deliveries) {
             for (const Delivery& delivery : *deliveries) {
-                watch_.delivered(delivery.event);
+                watch_.delivered(delivery);
                 open_[{delivery.partition, delivery.position}] = delivery.event;
             }
         }
@@ -47,22 +47,28 @@ public:
             watch_.acknowledged(open->second);
         }
         open_.erase(begin, end);
-        return inner_->acknowledge(partition, position);
+        return PassingSubscriber::acknowledge(partition, position);
     }
 
     Result<void> seek(std::uint32_t partition, Position position) override {
-        INSTEP_TRY(inner_->seek(partition, position));
-        open_.erase(open_.upper_bound({partition, position}),
-                    open_.lower_bound({partition + 1, 0}));
+        INSTEP_TRY(PassingSubscriber::seek(partition, position));
+        forget_behind(partition, position);
         return {};
     }
 
-    void wait(std::stop_token stop, std::chrono::milliseconds patience) override {
-        inner_->wait(std::move(stop), patience);
+    Result<void> rewind(std::uint32_t partition, Position position) override {
+        INSTEP_TRY(PassingSubscriber::rewind(partition, position));
+        forget_behind(partition, position);
+        return {};
     }
 
 private:
-    std::unique_ptr<Subscriber> inner_;
+    /// What stands behind the position comes again.
+    void forget_behind(std::uint32_t partition, Position position) {
+        open_.erase(open_.upper_bound({partition, position}),
+                    open_.lower_bound({partition + 1, 0}));
+    }
+
     SubscriptionWatch& watch_;
 
     /// Delivered, not yet acknowledged.
@@ -73,7 +79,7 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<Subscriber>> ObservedBroker::subscribe(SubscribeOptions options) {
-    INSTEP_TRY_ASSIGN(auto inner, broker_.subscribe(std::move(options)));
+    INSTEP_TRY_ASSIGN(auto inner, PassingBroker::subscribe(std::move(options)));
     return std::make_unique<ObservedSubscriber>(std::move(inner), watch_);
 }
 

@@ -1,14 +1,9 @@
-#include "instep/consumer/dead_letters.hpp"
 #include "instep/consumer/handler.hpp"
 #include "instep/log/log.hpp"
 #include "instep/replica/replica.hpp"
 #include "instep/replica/verification.hpp"
 #include "tests/simulation/processes.hpp"
-
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <vector>
+#include "tests/simulation/subscription_operator.hpp"
 
 namespace instep::simulation {
 
@@ -33,7 +28,7 @@ public:
         ReplicaSite& site =
             *environment_.sites[environment_.random.below(environment_.sites.size())];
         if (site.effects && environment_.random.below(2) == 0) {
-            return decide(site);
+            return SubscriptionOperator(environment_, site).act();
         }
         if (site.definition.apply == ApplyUnit::kTransaction &&
             environment_.options.group.refused > 0 && environment_.random.below(3) == 0) {
@@ -53,11 +48,11 @@ public:
             case 5:
                 return verify(site, VerificationPurpose::kRepair);
             case 6:
-                return in_transaction(*environment_.source, [&](Transaction& transaction) {
-                    return without_value(
-                        trim_log(transaction, environment_.scheduler.clock().now(), 1000));
+                return in_transaction(*environment_.source, [this](Transaction& transaction) {
+                    return trim_source(transaction);
                 });
             case 7:
+                expect_trimmed();
                 return ports_->broker().trim(environment_.scheduler.clock().now());
             case 8:
                 return trim_consumer(site);
@@ -86,58 +81,32 @@ private:
         return 1;
     }
 
+    /// Not before the relay has a cursor: nobody would say what it still needs.
+    Result<void> trim_source(Transaction& transaction) const {
+        INSTEP_TRY_ASSIGN(const auto rows, transaction.query("SELECT count(*) FROM instep_cursor "
+                                                             "WHERE reader = 'relay'"));
+        INSTEP_TRY(rows->next());
+        if (rows->integer(0) < environment_.options.partitions) {
+            return {};
+        }
+        expect_trimmed();
+        return without_value(trim_log(transaction, environment_.scheduler.clock().now(), 1000));
+    }
+
+    /// What is deleted now no replay can bring.
+    void expect_trimmed() const {
+        for (const auto& site : environment_.sites) {
+            if (site->effects) {
+                site->effects->replays().trimmed();
+            }
+        }
+    }
+
     Result<std::uint64_t> verify(ReplicaSite& site, VerificationPurpose purpose) {
         return in_transaction(*site.database, [&](Transaction& transaction) {
             return without_value(
                 request_verification(transaction, site.definition, purpose, environment_.random));
         });
-    }
-
-    /// About one of the events that were set aside, as a person would whose list may be old.
-    Result<std::uint64_t> decide(ReplicaSite& site) {
-        INSTEP_TRY_ASSIGN(const auto ports, ProcessPorts::open(environment_, Role::kOperator,
-                                                               *site.database, nullptr));
-        INSTEP_TRY_ASSIGN(auto connection, ports->database().connect());
-        INSTEP_TRY_ASSIGN(const std::vector<ParkedKey> keys,
-                          list_parked_keys(*connection, site.effects->subscription(), 100));
-        if (keys.empty()) {
-            return 0;
-        }
-        const ParkedKey& chosen = keys[environment_.random.below(keys.size())];
-        return in_transaction(ports->database(), [&](Transaction& transaction) {
-            return decide(transaction, chosen);
-        });
-    }
-
-    Result<void> decide(Transaction& transaction, const ParkedKey& chosen) {
-        const DeadLetterFilter filter{.subscription = chosen.subscription,
-                                      .key = chosen.key,
-                                      .with_retried = environment_.random.below(2) == 0};
-        const Operator by{"operator", "simulated"};
-        switch (environment_.random.below(4)) {
-            case 0:
-                return without_value(discard_dead_letters(transaction, filter,
-                                                          environment_.random.below(4) == 0
-                                                              ? DiscardScope::kAllEvents
-                                                              : DiscardScope::kOldestEvent,
-                                                          by));
-            case 1:
-                return edit(transaction, chosen);
-            default:
-                return without_value(retry_dead_letters(transaction, filter, by));
-        }
-    }
-
-    Result<void> edit(Transaction& transaction, const ParkedKey& chosen) {
-        INSTEP_TRY_ASSIGN(
-            const auto waiting,
-            list_waiting_events(transaction.connection(), chosen.subscription, chosen.key, 1));
-        if (waiting.empty() || waiting.front().is_discarded) {
-            return {};
-        }
-        const std::string mark = fmt::format("{}{}", kEditMark, ++environment_.edits);
-        return edit_dead_letter(transaction, waiting.front().number,
-                                fmt::format(R"({{"id":"{}"}})", mark), {"operator", mark});
     }
 
     /// The table takes what it refused, or refuses it again; not any more once all is to end well.

@@ -74,6 +74,28 @@ Handling draw_handling(Draw& draw) {
     return handling;
 }
 
+OnFailure draw_on_failure(Draw& draw) {
+    return draw.chance(0.4)   ? OnFailure::kBlockKey
+           : draw.chance(0.5) ? OnFailure::kSkip
+                              : OnFailure::kStopFlow;
+}
+
+/// What holds a subscription with a handler of its own back, besides its failures.
+void draw_flow(Draw& draw, Handling& handling) {
+    for (const ErrorCode error : {ErrorCode::kConflict, ErrorCode::kTimeout}) {
+        if (draw.chance(0.3)) {
+            const auto delay = draw.millis(1, 200);
+            handling.policies[error] = {.backoff = {.initial = delay, .max = delay * 8},
+                                        .attempts_max = draw.between(1, 4),
+                                        .on_failure = draw_on_failure(draw)};
+        }
+    }
+    handling.rate_limit = draw.chance(0.7) ? 0 : draw.between(2, 30);
+    handling.reads_log = draw.chance(0.2);
+    handling.pauses = draw.chance(0.4);
+    handling.replays = draw.chance(0.5);
+}
+
 GroupOptions draw_group(Draw& draw) {
     GroupOptions group;
     if (draw.chance(0.6)) {
@@ -106,6 +128,15 @@ void fit_to_broker(Options& options) {
 }
 
 }  // namespace
+
+FailurePolicy Handling::policy_of(std::string_view error) const {
+    for (const auto& [code, policy] : policies) {
+        if (instep::to_string(code) == error) {
+            return policy;
+        }
+    }
+    return {.attempts_max = attempts_max, .on_failure = on_failure};
+}
 
 Options draw_options(Random& random, std::optional<BrokerKind> broker) {
     Draw draw(random);
@@ -150,6 +181,7 @@ Options draw_options(Random& random, std::optional<BrokerKind> broker) {
     // More take turns, so each has to wait longer for its own.
     options.lease *= options.group.tables > 0 ? 2 : 1;
     options.member_timeout *= options.group.tables > 0 ? 2 : 1;
+    draw_flow(draw, options.handling);
     fit_to_broker(options);
     return options;
 }
@@ -182,6 +214,12 @@ std::string to_string(const Options& options) {
         handling.circuit ? handling.circuit->failures_to_open : 0,
         handling.circuit ? handling.circuit->open_for.count() : 0, handling.parked_keys_max,
         handling.hopeless, handling.unwanted);
+    for (const auto& [error, policy] : handling.policies) {
+        text += fmt::format("{}={}/{} ", instep::to_string(error), to_string(policy.on_failure),
+                            policy.attempts_max);
+    }
+    text += fmt::format("rate_limit={} reads_log={} pauses={} replays={} ", handling.rate_limit,
+                        handling.reads_log, handling.pauses, handling.replays);
     const GroupOptions& group = options.group;
     text += fmt::format("group={} events_held_max={} refused={} joins_after={}ms ", group.tables,
                         group.events_held_max, group.refused, group.joins_after.count());

@@ -8,8 +8,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace instep::simulation {
 
@@ -70,6 +72,22 @@ struct Handling {
 
     /// Of the events: the handler decides against them.
     double unwanted = 0;
+
+    /// In place of the first two, for errors of some classes.
+    std::map<ErrorCode, FailurePolicy> policies{};
+
+    /// Events that are tried in a second, by all members together; 0: no limit.
+    std::uint32_t rate_limit = 0;
+
+    /// The consumer reads the owner's log itself, without the broker.
+    bool reads_log = false;
+
+    /// What the operator does with the subscription besides.
+    bool pauses = false;
+    bool replays = false;
+
+    /// What is done about an error of the class that its name says.
+    [[nodiscard]] FailurePolicy policy_of(std::string_view error) const;
 };
 
 /// Replicas of several tables that take in the owner's transactions whole.

@@ -1,7 +1,7 @@
 #include "tests/simulation/planted_bugs.hpp"
 
-#include "tests/simulation/environment.hpp"
 #include "tests/simulation/bug_parts.hpp"
+#include "tests/simulation/environment.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -165,6 +165,17 @@ auto wrap() {
     return [](Port& inner) -> std::unique_ptr<Port> { return std::make_unique<Wrapper>(inner); };
 }
 
+/// More scans, and more that a replica takes in at once.
+void scan_more(Options& options) {
+    options.operations_every = std::chrono::milliseconds{300};
+    options.transactions = 40;
+    options.statements_max = 6;
+    options.relay_batch_max = 100;
+    options.consumer_batch_max = 100;
+    options.poison = 0;
+    options.group = {};
+}
+
 constexpr std::string_view kNoGuard = "= excluded.instep_version WHERE 1 OR ";
 
 std::vector<PlantedBug> relay_bugs() {
@@ -243,7 +254,8 @@ std::vector<PlantedBug> replica_bugs() {
         {.name = "rows_pass_chunks",
          .meaning = "chunks and digests are no barrier: later rows are applied first",
          .role = Role::kReplica,
-         .handler = wrap<Handler, PassingHandler>()},
+         .handler = wrap<Handler, PassingHandler>(),
+         .setting = scan_more},
         {.name = "replica_acks_before_commit",
          .meaning = "the replica's events are acknowledged when they arrive",
          .role = Role::kReplica,
@@ -303,6 +315,7 @@ std::span<const PlantedBug> planted_bugs() {
         std::ranges::move(consumer_bugs(), std::back_inserter(all));
         std::ranges::move(group_bugs(), std::back_inserter(all));
         std::ranges::move(handler_bugs(), std::back_inserter(all));
+        std::ranges::move(flow_bugs(), std::back_inserter(all));
         std::ranges::move(broker_bugs(), std::back_inserter(all));
         return all;
     }();

@@ -8,6 +8,7 @@
 #include "instep/db/database.hpp"
 #include "instep/log/reader.hpp"
 #include "tests/simulation/broker_kind.hpp"
+#include "tests/simulation/options.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -37,6 +38,9 @@ struct SqlEdit {
         kReplace,      ///< Every `part` becomes `replacement`.
         kSkip,         ///< Not run, and said to have changed one row.
         kCommitAfter,  ///< The transaction is committed behind it, and another begun.
+
+        /// The connection tells no other time before the transaction behind its next.
+        kStopClock,
     };
 
     Kind kind = Kind::kReplace;
@@ -73,6 +77,9 @@ struct PlantedBug {
     /// The operator trims what a broker may still redeliver.
     bool trims_too_early = false;
 
+    /// Changes what a seed drew, where the bug would show itself too seldom.
+    std::function<void(Options&)> setting{};
+
     /// What is wrong with the broker, and which kind has it; a run with the bug has this kind.
     BrokerBug broker_bug = BrokerBug::kNone;
     std::optional<BrokerKind> broker{};
@@ -88,6 +95,9 @@ std::vector<PlantedBug> group_bugs();
 
 /// Those of failing handlers and parked keys.
 std::vector<PlantedBug> handler_bugs();
+
+/// Those of pauses, rates, replays and the time that parked keys may take.
+std::vector<PlantedBug> flow_bugs();
 
 /// nullptr if there is none of this name.
 const PlantedBug* find_planted_bug(std::string_view name);

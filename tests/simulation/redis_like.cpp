@@ -43,8 +43,17 @@ public:
 
     void seek(Held& held, Position position) override { held.fetched = position; }
 
+    void rewind(Position position) override {
+        group_ = {position, {}};
+        if (random().below(4) == 0) {
+            on_disk_ = group_;
+        }
+    }
+
     [[nodiscard]] Position acknowledged() const override { return acknowledged(group_); }
-    [[nodiscard]] Position done() const override { return acknowledged(on_disk_); }
+    [[nodiscard]] Position done() const override {
+        return std::min(acknowledged(group_), acknowledged(on_disk_));
+    }
     [[nodiscard]] std::uint64_t backlog() const override {
         return group_.pending.size() +
                static_cast<std::uint64_t>(log().messages.end() - behind(group_.delivered));

@@ -48,7 +48,7 @@ BrokerFeatures SimBroker::features() const {
     return {.fences_publishers = options_.fences_publishers,
             .remembers_last_version = options_.remembers_last_version,
             .stable_positions = true,
-            .replays = false,
+            .replays = true,
             .event_bytes_max = kEventDataBytesMax};
 }
 
@@ -163,6 +163,26 @@ Result<std::vector<SubscriptionLag>> SimBroker::lag(std::string_view topic) {
     return lags;
 }
 
+Result<std::vector<KeptEvents>> SimBroker::kept(std::string_view topic) {
+    INSTEP_TRY(enter());
+    if (!features().replays) {
+        return Broker::kept(topic);
+    }
+    std::vector<KeptEvents> all;
+    if (const auto* const logs = find_topic(topic)) {
+        for (const PartitionLog& log : *logs) {
+            KeptEvents& kept = all.emplace_back();
+            kept.partition = static_cast<std::uint32_t>(all.size() - 1);
+            kept.before = log.before();
+            kept.newest = log.newest;
+            kept.is_trimmed = log.is_trimmed;
+            kept.oldest = log.messages.empty() ? std::nullopt
+                                               : std::optional(log.messages.front().event.time);
+        }
+    }
+    return all;
+}
+
 Result<std::uint64_t> SimBroker::trim(Timestamp before) {
     INSTEP_TRY(enter());
     std::uint64_t trimmed = 0;
@@ -173,9 +193,12 @@ Result<std::uint64_t> SimBroker::trim(Timestamp before) {
                 done = subscription.topic == name ? std::min(done, subscription.slots[p]->done())
                                                   : done;
             }
-            trimmed += std::erase_if(logs[p].messages, [&](const Message& message) {
-                return message.position <= done && message.visible < before;
-            });
+            const std::uint64_t deleted =
+                std::erase_if(logs[p].messages, [&](const Message& message) {
+                    return message.position <= done && message.visible < before;
+                });
+            logs[p].is_trimmed = logs[p].is_trimmed || deleted > 0;
+            trimmed += deleted;
         }
     }
     return trimmed;

@@ -46,6 +46,7 @@ public:
     Result<std::unique_ptr<Publisher>> publisher() override;
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override;
     Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override;
+    Result<std::vector<KeptEvents>> kept(std::string_view topic) override;
     Result<std::uint64_t> trim(Timestamp before) override;
 
     /// Connections and memberships are gone, and acknowledgements that were not yet on disk.

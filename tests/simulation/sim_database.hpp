@@ -48,6 +48,8 @@ public:
     /// Called after each commit that wrote, before anybody else can.
     void on_commit(std::function<void()> observer) { observer_ = std::move(observer); }
 
+    [[nodiscard]] const Scheduler& scheduler() const { return chaos_.scheduler(); }
+
     /// The process that commits.
     [[nodiscard]] std::string_view committer() const { return chaos_.scheduler().current_name(); }
 

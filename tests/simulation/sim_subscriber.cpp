@@ -183,6 +183,28 @@ Result<void> SimSubscriber::seek(std::uint32_t partition, Position position) {
     return {};
 }
 
+Result<void> SimSubscriber::rewind(std::uint32_t partition, Position position) {
+    INSTEP_TRY(enter());
+    if (!broker_.features().replays) {
+        return Subscriber::rewind(partition, position);
+    }
+    INSTEP_TRY_ASSIGN(Held* const held, find(partition));
+    if (position > held->acknowledged) {
+        return fail(ErrorCode::kInvalidArgument, "simulated: the position was not acknowledged");
+    }
+    if (position < (*broker_.find_topic(options_.topic))[partition].before()) {
+        return fail(ErrorCode::kNotFound, "simulated: events behind the position were deleted");
+    }
+    slot(*held).rewind(position);
+    read_again(*held, position);
+    held->acknowledged = position;
+    broker_.chaos().scheduler().trace("rewind", options_.subscription, fmt::format("{}", position));
+    if (broker_.chaos().strikes(&Faults::acknowledge_lost)) {
+        return fail(ErrorCode::kUnavailable, "simulated: the answer is lost");
+    }
+    return {};
+}
+
 void SimSubscriber::read_again(Held& held, Position position) const {
     slot(held).seek(held, position);
     held.ahead.clear();

@@ -22,6 +22,7 @@ public:
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override;
     Result<void> acknowledge(std::uint32_t partition, Position position) override;
     Result<void> seek(std::uint32_t partition, Position position) override;
+    Result<void> rewind(std::uint32_t partition, Position position) override;
     void wait(std::stop_token /*stop*/, std::chrono::milliseconds /*patience*/) override {}
 
 private:

@@ -37,6 +37,14 @@ void CursorSlot::acknowledge(Held& /*held*/, Position position) {
     }
 }
 
+/// A restart may forget that it went back, as it may forget an acknowledgement.
+void CursorSlot::rewind(Position position) {
+    acknowledged_ = position;
+    if (random().below(4) == 0) {
+        make_safe();
+    }
+}
+
 std::uint64_t CursorSlot::backlog() const {
     const auto& messages = log().messages;
     const auto behind = std::ranges::upper_bound(messages, acknowledged_, {}, &Message::position);

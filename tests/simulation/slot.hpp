@@ -6,6 +6,7 @@
 #include "instep/broker/broker.hpp"
 #include "tests/simulation/chaos.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -31,6 +32,14 @@ struct PartitionLog {
     std::vector<Message> messages;
     Position newest = 0;
     std::map<std::string, Source, std::less<>> sources;
+
+    /// Messages have been deleted.
+    bool is_trimmed = false;
+
+    /// All that is kept stands behind.
+    [[nodiscard]] Position before() const {
+        return messages.empty() ? newest : messages.front().position - 1;
+    }
 };
 
 /// A partition that a member believes it holds.
@@ -80,6 +89,9 @@ public:
     virtual void acknowledge(Held& held, Position position) = 0;
     virtual void seek(Held& held, Position position) = 0;
 
+    /// The subscription itself goes back; only where the broker keeps past events.
+    virtual void rewind(Position /*position*/) {}
+
     /// A former holder learns that it is none.
     virtual void lost(const Held& /*held*/) {}
 
@@ -124,8 +136,9 @@ public:
     }
     void acknowledge(Held& held, Position position) override;
     void seek(Held& held, Position position) override { held.fetched = position; }
+    void rewind(Position position) override;
     [[nodiscard]] Position acknowledged() const override { return acknowledged_; }
-    [[nodiscard]] Position done() const override { return on_disk_; }
+    [[nodiscard]] Position done() const override { return std::min(acknowledged_, on_disk_); }
     [[nodiscard]] std::uint64_t backlog() const override;
 
 protected:

@@ -1,4 +1,5 @@
 #include "tests/simulation/planted_bugs.hpp"
+#include "tests/support/passing_broker.hpp"
 
 #include <algorithm>
 #include <string>
@@ -48,6 +49,10 @@ public:
 
     Result<std::unique_ptr<Cursor>> query(std::string_view sql,
                                           std::span<const ValueView> parameters) override {
+        if (meant(SqlEdit::Kind::kStopClock, sql, parameters)) {
+            INSTEP_TRY_ASSIGN(stopped_at_, inner_->now());
+            begins_stopped_ = 2;
+        }
         const std::string edited = edit(sql, parameters);
         if (!bug_.trusts_lease || sql.find("instep_lease") == std::string_view::npos) {
             return inner_->query(edited, parameters);
@@ -93,11 +98,16 @@ public:
     Result<void> execute_script(std::string_view sql) override {
         return inner_->execute_script(sql);
     }
-    Result<void> begin(TransactionMode mode) override { return inner_->begin(mode); }
+    Result<void> begin(TransactionMode mode) override {
+        begins_stopped_ -= begins_stopped_ > 0 ? 1 : 0;
+        return inner_->begin(mode);
+    }
     Result<void> commit() override { return inner_->commit(); }
     void rollback() noexcept override { inner_->rollback(); }
     Result<std::uint64_t> change_token() override { return inner_->change_token(); }
-    Result<Timestamp> now() override { return inner_->now(); }
+    Result<Timestamp> now() override {
+        return begins_stopped_ > 0 ? Result<Timestamp>(stopped_at_) : inner_->now();
+    }
     [[nodiscard]] const Dialect& dialect() const override { return inner_->dialect(); }
 
 private:
@@ -129,6 +139,8 @@ private:
     std::unique_ptr<Connection> inner_;
     std::string owner_;
     std::int64_t epoch_ = 0;
+    Timestamp stopped_at_{};
+    int begins_stopped_ = 0;
 };
 
 class TamperedDatabase final : public Database {
@@ -146,33 +158,24 @@ private:
     Database& inner_;
 };
 
-class TamperedBroker final : public Broker {
+class TamperedBroker final : public test::PassingBroker {
 public:
     TamperedBroker(const PlantedBug& bug, Broker& inner, Database& database)
-        : bug_(bug), inner_(inner), database_(database) {}
-
-    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
-    [[nodiscard]] std::string_view display_url() const override { return inner_.display_url(); }
+        : PassingBroker(inner), bug_(bug), database_(database) {}
 
     Result<std::unique_ptr<Publisher>> publisher() override {
-        INSTEP_TRY_ASSIGN(auto publisher, inner_.publisher());
+        INSTEP_TRY_ASSIGN(auto publisher, PassingBroker::publisher());
         return bug_.publisher ? bug_.publisher(std::move(publisher), database_)
                               : std::move(publisher);
     }
 
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
-        INSTEP_TRY_ASSIGN(auto subscriber, inner_.subscribe(std::move(options)));
+        INSTEP_TRY_ASSIGN(auto subscriber, PassingBroker::subscribe(std::move(options)));
         return bug_.subscriber ? bug_.subscriber(std::move(subscriber)) : std::move(subscriber);
     }
 
-    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
-        return inner_.lag(topic);
-    }
-    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
-
 private:
     const PlantedBug& bug_;
-    Broker& inner_;
     Database& database_;
 };
 

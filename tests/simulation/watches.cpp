@@ -77,9 +77,9 @@ ReplicaWatch::ReplicaWatch(SimDatabase& database, const ReplicaDefinition& defin
     event_row_json_ = fmt::format("SELECT {}", row_json(event));
 }
 
-void ReplicaWatch::delivered(const Event& event) {
+void ReplicaWatch::delivered(const Delivery& delivery) {
     if (!has_contract_) {
-        early_.insert(event.id);
+        early_.insert(delivery.event.id);
     }
 }
 

@@ -2,7 +2,7 @@
 // the consumer's database.
 #pragma once
 
-#include "instep/event/event.hpp"
+#include "instep/broker/broker.hpp"
 #include "instep/replica/replica.hpp"
 #include "tests/simulation/findings.hpp"
 #include "tests/simulation/log_history.hpp"
@@ -28,7 +28,7 @@ public:
     /// To be called after each commit of the consumer's database.
     void after_commit();
 
-    virtual void delivered(const Event& /*event*/) {}
+    virtual void delivered(const Delivery& /*delivery*/) {}
 
     /// To be called for each event that is being acknowledged.
     void acknowledged(const Event& event);
@@ -64,7 +64,7 @@ public:
                  const std::vector<std::pair<std::string, std::string>>& columns,
                  LogHistory& source, Findings& findings);
 
-    void delivered(const Event& event) override;
+    void delivered(const Delivery& delivery) override;
 
     /// All rows by key, as JSON in the owner's names.
     [[nodiscard]] std::map<std::string, std::string> rows() const;

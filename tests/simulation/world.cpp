@@ -56,7 +56,7 @@ Result<void> make_holder(Database& database, std::string_view further) {
     INSTEP_TRY(migrate(*connection, service_migrations(sqlite_dialect())));
     return connection->execute_script(
         fmt::format("CREATE TABLE effects (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, "
-                    "seq INTEGER, edit TEXT, wanted INTEGER); {}",
+                    "seq INTEGER, replay INTEGER, edit TEXT, wanted INTEGER); {}",
                     further));
 }
 
@@ -157,7 +157,7 @@ public:
           log_sink_(trace),
           logger_(log_sink_, clock_,
                   {.level = trace.keeps_text() ? LogLevel::kDebug : LogLevel::kError}),
-          environment_{.options = draw_options(random_, broker_of(scenario)),
+          environment_{.options = options_of(scenario, random_),
                        .scheduler = scheduler_,
                        .chaos = chaos_,
                        .random = random_,
@@ -209,6 +209,14 @@ public:
 private:
     static std::optional<BrokerKind> broker_of(const Scenario& scenario) {
         return scenario.broker || scenario.bug == nullptr ? scenario.broker : scenario.bug->broker;
+    }
+
+    static Options options_of(const Scenario& scenario, Random& random) {
+        Options options = draw_options(random, broker_of(scenario));
+        if (scenario.bug != nullptr && scenario.bug->setting) {
+            scenario.bug->setting(options);
+        }
+        return options;
     }
 
     /// Two databases made from one image are two lives.
