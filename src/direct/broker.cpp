@@ -25,6 +25,7 @@ public:
     [[nodiscard]] BrokerFeatures features() const override {
         return {.stable_positions = true,
                 .replays = true,
+                .rewinds = Rewinds::kForGood,
                 .delivers_ahead = false,
                 .event_bytes_max = kEventDataBytesMax};
     }

@@ -118,7 +118,9 @@ public:
 
     /// Takes the subscription itself back in a partition that is held and of which nothing is
     /// delivered and unacknowledged: what stands behind `position` is unacknowledged again, for
-    /// whoever holds the partition, and kept from trim().
+    /// whoever holds the partition (with Rewinds::kWhileHeld: for this member), and kept from
+    /// trim(). `position` is one that Broker::kept() names or lies between, or, with
+    /// `stable_positions`, any that was acknowledged.
     ///
     /// Errors: kNotFound if some of it has been deleted; kInvalidArgument for a position that was
     /// never acknowledged; kFenced; kUnavailable; kUnsupported where the backend cannot.

@@ -7,6 +7,16 @@
 
 namespace instep {
 
+/// Whether subscriptions can be taken back to past events.
+enum class Rewinds : std::uint8_t {
+    kNever,
+
+    /// For as long as the partition's holder stays: the next one begins behind what was
+    /// acknowledged and has to take it back once more.
+    kWhileHeld,
+    kForGood
+};
+
 /// What a backend can promise. Conformance suites and `instep check` read it.
 struct BrokerFeatures {
     /// Refuses a publisher that a newer one has replaced.
@@ -20,6 +30,9 @@ struct BrokerFeatures {
 
     /// Keeps acknowledged events for a time, so that a subscription can start in the past.
     bool replays = false;
+
+    /// What Subscriber::rewind() does.
+    Rewinds rewinds = Rewinds::kNever;
 
     /// Keeps what was not acknowledged and delivers it again. Without it an event that arrives
     /// while nobody listens is lost: at most once.

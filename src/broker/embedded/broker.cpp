@@ -60,6 +60,7 @@ public:
                 .remembers_last_version = true,
                 .stable_positions = true,
                 .replays = true,
+                .rewinds = Rewinds::kForGood,
                 .event_bytes_max = kEventDataBytesMax};
     }
 

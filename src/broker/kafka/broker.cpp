@@ -35,6 +35,7 @@ public:
                 .remembers_last_version = true,
                 .stable_positions = true,
                 .replays = true,
+                .rewinds = Rewinds::kForGood,
                 .compacts = cluster_.cleanup == Cleanup::kCompact,
                 .event_bytes_max = kEventDataBytesMax};
     }
