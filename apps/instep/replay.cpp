@@ -95,7 +95,11 @@ Result<std::vector<Stretch>> find_stretches(Broker& broker, const std::string& s
         const auto stands = std::ranges::find_if(lags, [&](const SubscriptionLag& lag) {
             return lag.subscription == subscription && lag.partition == kept.partition;
         });
-        const Position until = stands == lags.end() ? from : stands->acknowledged;
+        Position until = from;
+        if (stands != lags.end()) {
+            // Where positions end with their assignment, they are none of the past.
+            until = broker.features().stable_positions ? stands->acknowledged : kept.newest;
+        }
         stretches.push_back({kept.partition, from, std::max(from, until), kept});
     }
     if (stretches.empty()) {

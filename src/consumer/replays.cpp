@@ -259,9 +259,11 @@ Result<void> Replays::move(Transaction& transaction, const Positions& reached,
         if (found == running_.end() || next.position == 0) {
             continue;
         }
+        // Behind its end a broker may have positions of another kind.
+        const Position position = std::min(next.position, found->second.until);
         INSTEP_TRY(transaction.execute(
             "UPDATE instep_replay SET reached = $2, moved_us = $3 WHERE number = $1",
-            {number(found->second.number), number(next.position), micros(now)}));
+            {number(found->second.number), number(position), micros(now)}));
     }
     return {};
 }

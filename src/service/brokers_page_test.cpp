@@ -18,11 +18,11 @@ constexpr std::string_view kEnd = "<!-- end -->";
 std::string_view yes(bool holds) { return holds ? "yes" : "no"; }
 
 std::string row(std::string_view url, const BrokerFeatures& features) {
-    return fmt::format("| `{}` | {} | {} | {} | {} | {} | {} MiB |\n", url,
+    return fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} MiB |\n", url,
                        features.redelivers ? "at least once" : "at most once",
                        yes(features.fences_publishers), yes(features.remembers_last_version),
-                       yes(features.replays), yes(features.compacts),
-                       features.event_bytes_max >> 20U);
+                       yes(features.replays), yes(features.rewinds != Rewinds::kNever),
+                       yes(features.compacts), features.event_bytes_max >> 20U);
 }
 
 /// No server is asked for these.
@@ -32,7 +32,8 @@ std::string table() {
     Brokers brokers(clock);
     std::string rows =
         "| broker | delivery | fences publishers | remembers the last version | starts in the past "
-        "| keeps each key's newest | largest event |\n|---|---|---|---|---|---|---|\n";
+        "| goes back | keeps each key's newest | largest event |\n"
+        "|---|---|---|---|---|---|---|---|\n";
     ServiceConfig direct;
     direct.name = "iam";
     direct.database = "sqlite:" + folder.file("iam.db");
@@ -42,6 +43,7 @@ std::string table() {
              {"embedded:PATH", "embedded:" + folder.file("broker.db")},
              {"redis://…", "redis://127.0.0.1:1"},
              {"amqp://…", "amqp://127.0.0.1:1"},
+             {"amqp://…?history=7d", "amqp://127.0.0.1:1?history=7d"},
              {"kafka://…", "kafka://127.0.0.1:1"},
              {"kafka://…?cleanup=compact", "kafka://127.0.0.1:1?cleanup=compact"}}) {
         const auto broker = brokers.open(url);

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <tuple>
+#include <utility>
 
 namespace instep::test {
 
@@ -15,8 +16,10 @@ using namespace std::chrono_literals;
 
 class RabbitmqBackend final : public BrokerBackend {
 public:
+    explicit RabbitmqBackend(std::string options) : options_(std::move(options)) {}
+
     std::unique_ptr<Broker> connect() override {
-        return open_rabbitmq_broker(server_.url(), clock_, random_).value();
+        return open_rabbitmq_broker(server_.url() + options_, clock_, random_).value();
     }
 
     std::string own_name(std::string_view name) override {
@@ -40,19 +43,26 @@ private:
     static inline int tests = 0;
 
     const int number_ = ++tests;
+    const std::string options_;
     RabbitmqServer& server_ = RabbitmqServer::shared();
     SystemClock clock_;
     SystemRandom random_;
 };
 
 std::unique_ptr<BrokerBackend> make_rabbitmq_backend() {
-    return std::make_unique<RabbitmqBackend>();
+    return std::make_unique<RabbitmqBackend>("");
+}
+
+std::unique_ptr<BrokerBackend> make_rabbitmq_backend_with_past() {
+    return std::make_unique<RabbitmqBackend>("?history=1h");
 }
 
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(Rabbitmq, BrokerConformance,
-                         ::testing::Values(BrokerCase{"rabbitmq", &make_rabbitmq_backend}),
+                         ::testing::Values(BrokerCase{"rabbitmq", &make_rabbitmq_backend},
+                                           BrokerCase{"rabbitmq_with_past",
+                                                      &make_rabbitmq_backend_with_past}),
                          [](const auto& backend) { return backend.param.name; });
 
 }  // namespace instep::test

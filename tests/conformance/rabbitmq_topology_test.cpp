@@ -328,6 +328,7 @@ TEST(RabbitmqUrl, SaysWhatIsWrongWithIt) {
     for (const std::string url :
          {"amqp://", "amqp://host:0/", "amqp://host:x/", "amqp://u%4:p@host/", "http://host/",
           "amqp://host/?queue=fast", "amqp://host/?prefetch=0", "amqp://host/?ca=x",
+          "amqp://host/?history=7", "amqp://host/?history=0d", "amqp://host/?history=3651d",
           "amqp://host/?nothing=1", "amqp://:secret@host/", "amqp://host/%00"}) {
         const auto broker = open_rabbitmq_broker(url, clock, random);
         ASSERT_FALSE(broker) << url;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 
@@ -14,6 +16,7 @@ namespace {
 constexpr std::uint16_t kPort = 5672;
 constexpr std::uint16_t kTlsPort = 5671;
 constexpr std::uint16_t kPrefetchMax = 10'000;
+constexpr std::chrono::hours kHistoryMax = std::chrono::days(3650);
 
 std::unexpected<Error> invalid(std::string_view url, std::string_view what) {
     return fail(ErrorCode::kConfigInvalid, fmt::format("broker \"{}\": {}; write "
@@ -52,6 +55,23 @@ std::optional<std::uint16_t> parse_number(std::string_view text, std::uint16_t m
     return number;
 }
 
+/// "90s", "30m", "12h" or "7d".
+std::optional<std::chrono::seconds> parse_history(std::string_view text) {
+    constexpr std::string_view kUnits = "smhd";
+    constexpr std::array<std::chrono::seconds, kUnits.size()> kLengths = {
+        std::chrono::seconds(1), std::chrono::minutes(1), std::chrono::hours(1),
+        std::chrono::days(1)};
+    const auto unit = text.empty() ? std::string_view::npos : kUnits.find(text.back());
+    if (unit == std::string_view::npos) {
+        return std::nullopt;
+    }
+    const auto number = parse_number(text.substr(0, text.size() - 1), 65535);
+    if (!number || *number * kLengths[unit] > kHistoryMax) {
+        return std::nullopt;
+    }
+    return *number * kLengths[unit];
+}
+
 /// The part of `rest` before `separator`, which goes with it; all of it if there is none.
 std::string_view take_until(std::string_view& rest, char separator) {
     const std::string_view part = rest.substr(0, rest.find(separator));
@@ -73,13 +93,22 @@ Result<void> read_option(std::string_view url, std::string_view name, std::strin
         address.prefetch = *prefetch;
         return {};
     }
+    if (name == "history") {
+        const auto history = parse_history(value);
+        if (!history) {
+            return invalid(url, "history is not 1s to 3650d, in s, m, h or d");
+        }
+        address.history = *history;
+        return {};
+    }
     std::string* file = name == "ca"            ? &address.ca_file
                         : name == "certificate" ? &address.certificate_file
                         : name == "key"         ? &address.key_file
                                                 : nullptr;
     if (file == nullptr) {
         return invalid(url, fmt::format("option \"{}\" or its value is not known; there are "
-                                        "queue=classic, prefetch, ca, certificate and key",
+                                        "queue=classic, prefetch, history, ca, certificate and "
+                                        "key",
                                         name));
     }
     if (!address.is_tls) {

@@ -3,6 +3,7 @@
 
 #include "instep/base/error.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ struct Address {
     std::string key_file;
     QueueKind queue_kind = QueueKind::kQuorum;
     std::uint16_t prefetch = 1000;
+
+    /// How long a topic's past is kept at least; 0: not at all.
+    std::chrono::seconds history{0};
 
     /// For messages.
     std::string display_url;

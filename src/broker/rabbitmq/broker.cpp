@@ -3,12 +3,11 @@
 #include "address.hpp"
 #include "control.hpp"
 #include "instep/broker/checks.hpp"
+#include "past.hpp"
 #include "publisher.hpp"
 #include "reconnect.hpp"
 #include "subscriber.hpp"
 #include "topology.hpp"
-
-#include <fmt/format.h>
 
 #include <chrono>
 #include <mutex>
@@ -30,7 +29,9 @@ public:
           control_(address_, {.name = "instep control"}, clock, random) {}
 
     [[nodiscard]] BrokerFeatures features() const override {
-        return {.event_bytes_max = kEventDataBytesMax};
+        return {.rewinds = address_.history > std::chrono::seconds(0) ? Rewinds::kWhileHeld
+                                                                      : Rewinds::kNever,
+                .event_bytes_max = kEventDataBytesMax};
     }
 
     [[nodiscard]] std::string_view display_url() const override { return address_.display_url; }
@@ -42,7 +43,9 @@ public:
     Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
         INSTEP_TRY(check(options));
         INSTEP_TRY(declare(options));
-        return std::make_unique<RabbitmqSubscriber>(address_, clock_, random_, std::move(options));
+        auto find_kept = [this, topic = options.topic] { return find_kept_now(topic); };
+        return std::make_unique<RabbitmqSubscriber>(address_, clock_, random_, std::move(options),
+                                                    std::move(find_kept));
     }
 
     Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
@@ -52,12 +55,9 @@ public:
     }
 
     Result<std::vector<KeptEvents>> kept(std::string_view topic) override {
-        return fail(ErrorCode::kUnsupported,
-                    fmt::format("RabbitMQ has deleted what was acknowledged of topic {}; keep what "
-                                "a handler may need again in a replica (`instep backfill` fills "
-                                "it), or move to a broker that keeps past events with `instep "
-                                "migrate-broker`",
-                                topic));
+        // What was handled from a queue must be in the stream when that is said to end.
+        std::this_thread::sleep_for(kBothPatience);
+        return find_kept_now(topic);
     }
 
     Result<std::uint64_t> trim(Timestamp /*before*/) override { return 0; }
@@ -70,6 +70,12 @@ public:
     }
 
 private:
+    Result<std::vector<KeptEvents>> find_kept_now(std::string_view topic) {
+        const std::scoped_lock lock(mutex_);
+        INSTEP_TRY_ASSIGN(Link* const link, control_.link());
+        return read_kept(*link, topic);
+    }
+
     /// A new stream or queue may need a moment until it has a leader, and its server says so by
     /// refusing.
     Result<void> declare(const SubscribeOptions& options) {

@@ -30,9 +30,16 @@ void add_record(std::string_view json, Catalogue& catalogue) {
     std::uint64_t partitions = 0;
     std::string_view topic;
     if (kind == "topic" && record["partitions"].get(partitions) == simdjson::SUCCESS) {
-        catalogue.topics.emplace(name, static_cast<std::uint32_t>(partitions));
+        const bool is_first =
+            catalogue.topics.emplace(name, static_cast<std::uint32_t>(partitions)).second;
+        if (bool is_kept = false;
+            is_first && record["past"].get(is_kept) == simdjson::SUCCESS && is_kept) {
+            catalogue.with_past.emplace(name);
+        }
     } else if (kind == "subscription" && record["topic"].get(topic) == simdjson::SUCCESS) {
         catalogue.subscriptions.emplace(name, CatalogueSubscription{.topic = std::string(topic)});
+    } else if (kind == "past_lost") {
+        catalogue.with_past.erase(std::string(name));
     } else if (const auto found = catalogue.subscriptions.find(name);
                found != catalogue.subscriptions.end()) {
         found->second.has_queues = found->second.has_queues || kind == "queues";
@@ -117,9 +124,15 @@ Result<Catalogue> read_catalogue(Link& link) {
     return catalogue;
 }
 
-Result<void> add_topic(Link& link, std::string_view topic, std::uint32_t partitions) {
+Result<void> add_topic(Link& link, std::string_view topic, std::uint32_t partitions,
+                       TopicPast past) {
     return append_record(
-        link, named_record("topic", topic) + fmt::format(R"(,"partitions":{}}})", partitions));
+        link, named_record("topic", topic) + fmt::format(R"(,"partitions":{},"past":{}}})",
+                                                         partitions, past == TopicPast::kKept));
+}
+
+Result<void> add_past_lost(Link& link, std::string_view topic) {
+    return append_record(link, named_record("past_lost", topic) + "}");
 }
 
 Result<void> add_subscription(Link& link, std::string_view subscription, std::string_view topic) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,13 +31,21 @@ struct Catalogue {
     std::map<std::string, std::uint32_t, std::less<>> topics;
     std::map<std::string, CatalogueSubscription, std::less<>> subscriptions;
 
+    /// Topics whose past was kept from their first event on.
+    std::set<std::string, std::less<>> with_past;
+
     [[nodiscard]] std::vector<std::string> subscriptions_of(std::string_view topic) const;
 };
 
 /// Reads all of it; makes the stream if there is none. Errors: those of Link.
 Result<Catalogue> read_catalogue(Link& link);
 
-Result<void> add_topic(Link& link, std::string_view topic, std::uint32_t partitions);
+/// kKept: from its first event on.
+enum class TopicPast : std::uint8_t { kNotKept, kKept };
+
+Result<void> add_topic(Link& link, std::string_view topic, std::uint32_t partitions,
+                       TopicPast past);
+Result<void> add_past_lost(Link& link, std::string_view topic);
 Result<void> add_subscription(Link& link, std::string_view subscription, std::string_view topic);
 
 /// Its queues stand, and hold all that is published from now on.

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace instep::rabbitmq {
 
 HolderReport report_of(const Held& held) {
@@ -13,6 +15,11 @@ HolderReport report_of(const Held& held) {
                         .oldest = std::nullopt};
     if (!held.pending.empty()) {
         report.oldest = held.pending.front().time;
+    }
+    if (held.past) {
+        report.received = held.past->end;
+        report.unacknowledged = held.past->end - std::min(report.acknowledged, held.past->end) +
+                                (held.is_in(Past::Phase::kWaiting) ? held.received : 0);
     }
     return report;
 }

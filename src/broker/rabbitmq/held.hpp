@@ -4,6 +4,7 @@
 #include "instep/broker/broker.hpp"
 #include "link.hpp"
 #include "message.hpp"
+#include "past.hpp"
 #include "sending.hpp"
 
 #include <chrono>
@@ -44,8 +45,34 @@ struct Held {
     Assembly assembly;
     Arrivals arrivals;
 
+    /// Set while the channel brings the topic's past instead of the queue.
+    std::optional<Past> past;
+
+    /// Where the past was left for the queue: all before the queue's first event is acknowledged.
+    std::optional<Position> left_past_at;
+
+    /// The same holding, of which nothing has come.
+    [[nodiscard]] Held anew() const {
+        Held again;
+        again.partition = partition;
+        again.channel = channel;
+        again.epoch = epoch;
+        again.state = state;
+        return again;
+    }
+
     [[nodiscard]] bool is_drained() const { return handed <= acknowledged; }
     [[nodiscard]] Position position(std::uint64_t tag) const { return base + tag; }
+    [[nodiscard]] bool is_in(Past::Phase phase) const { return past && past->phase == phase; }
+    [[nodiscard]] bool has_stream() const { return past && !is_in(Past::Phase::kWaiting); }
+
+    /// Whether it is time for the next phase of the past, or for the queue behind it.
+    [[nodiscard]] bool is_past_due(std::chrono::microseconds now) const {
+        return past && (past->phase == Past::Phase::kReading ? has_read(*past) : past->is_due(now));
+    }
+    [[nodiscard]] bool has_read(const Past& stretch) const {
+        return stretch.phase == Past::Phase::kReading && position(acknowledged) >= stretch.end;
+    }
 };
 
 /// What a holder tells of its partition to whoever asks.

@@ -239,6 +239,14 @@ Delivery read_message(const amqp_basic_properties_t& properties, std::string bod
     return delivery;
 }
 
+std::string name_of_sending(const amqp_basic_properties_t& properties, const Delivery& delivery) {
+    if (const auto sending = sending_of(properties)) {
+        return fmt::format("{} {}", sending->run, sending->number);
+    }
+    const Event& event = delivery.event;
+    return delivery.malformed ? event.data : fmt::format("{}\n{}", event.source, event.id);
+}
+
 Assembly::Progress Assembly::add(const amqp_frame_t& frame) {
     if (frame.frame_type == AMQP_FRAME_HEADER) {
         properties_ = static_cast<const amqp_basic_properties_t*>(frame.payload.properties.decoded);

@@ -45,6 +45,10 @@ std::string_view routing_key_of(const Event& event);
 Delivery read_message(const amqp_basic_properties_t& properties, std::string body,
                       std::uint32_t partition, Position position);
 
+/// Tells which sending of an event a message is, so that it is known again in another queue: an
+/// event that was published twice is there twice. Of other programs' messages only what they say.
+std::string name_of_sending(const amqp_basic_properties_t& properties, const Delivery& delivery);
+
 /// Puts messages together from their frames, for one channel.
 class Assembly {
 public:

@@ -264,7 +264,8 @@ std::optional<Error> RabbitmqPublisher::refuse(const Event& event) {
     if (link == nullptr || attributes < link->frame_bytes_max() / 4) {
         return std::nullopt;
     }
-    envelope_.properties(event);
+    static const std::string kLongest = to_text({UINT64_MAX, UINT64_MAX, UINT64_MAX});
+    envelope_.properties(event, kLongest);
     if (envelope_.header_bytes() + kFrameOverhead > link->frame_bytes_max()) {
         return Error{
             ErrorCode::kLimitExceeded,

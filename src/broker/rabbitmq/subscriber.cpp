@@ -1,6 +1,7 @@
 #include "subscriber.hpp"
 
 #include "catalogue.hpp"
+#include "instep/broker/checks.hpp"
 #include "instep/broker/event_batch.hpp"
 #include "topology.hpp"
 
@@ -37,10 +38,11 @@ std::chrono::seconds heartbeat_for(std::chrono::milliseconds member_timeout) {
 }  // namespace
 
 RabbitmqSubscriber::RabbitmqSubscriber(const Address& address, const Clock& clock, Random& random,
-                                       SubscribeOptions options)
+                                       SubscribeOptions options, FindKept find_kept)
     : address_(address),
       clock_(clock),
       options_(std::move(options)),
+      find_kept_(std::move(find_kept)),
       reconnect_(address,
                  {.name = fmt::format("instep {} of {}", options_.member, options_.subscription),
                   .heartbeat = heartbeat_for(options_.member_timeout)},
@@ -65,7 +67,7 @@ RabbitmqSubscriber::~RabbitmqSubscriber() {
 }
 
 Result<std::vector<Assignment>> RabbitmqSubscriber::assignments() {
-    const Lock lock(mutex_);
+    Lock lock(mutex_);
     called_at_ = clock_.monotonic();
     if (failure_) {
         return std::unexpected(*std::exchange(failure_, std::nullopt));
@@ -93,6 +95,12 @@ Result<std::vector<Assignment>> RabbitmqSubscriber::assignments() {
             }
             return fail_in(where, std::move(refreshed).error());
         }
+    }
+    if (auto gone_on = go_on_from_past(lock); !gone_on) {
+        if (reconnect_.current() == nullptr) {
+            forget_link();
+        }
+        return fail_in(where, std::move(gone_on).error());
     }
     std::vector<Assignment> assignments;
     for (const auto& [partition, held] : held_) {
@@ -225,11 +233,7 @@ Result<void> RabbitmqSubscriber::start(Link& link, Held& held) {
     // What a channel of the same number left in the library must not be taken for the new one's.
     INSTEP_TRY(take_queued(link));
     INSTEP_TRY(link.open_channel(held.channel));
-    const std::string queue = queue_name(options_.subscription, held.partition);
-    // 0 is no limit.
-    INSTEP_TRY(
-        link.limit_prefetch(held.channel, options_.acknowledges_late ? 0 : address_.prefetch));
-    auto consumed = link.consume(held.channel, queue, "", Link::Acknowledge::kLater);
+    auto consumed = consume(link, held);
     if (consumed) {
         return {};
     }
@@ -237,13 +241,104 @@ Result<void> RabbitmqSubscriber::start(Link& link, Held& held) {
         INSTEP_TRY(link.close_channel(held.channel));
     }
     Error error = std::move(consumed).error();
-    if (error.code == ErrorCode::kNotFound) {
+    if (error.code == ErrorCode::kNotFound && !held.has_stream()) {
         error.message += fmt::format("; it {}; {}", kQueueIsMissing, kMakeQueueAnew);
     } else if (error.code == ErrorCode::kTimeout) {
         error.message +=
             "; a queue without a leader does not answer: see docs/adr/0015-rabbitmq.md";
     }
     return std::unexpected(std::move(error));
+}
+
+Result<void> RabbitmqSubscriber::consume(Link& link, const Held& held) {
+    if (held.has_stream()) {
+        INSTEP_TRY(link.limit_prefetch(held.channel, address_.prefetch));
+        const Position behind =
+            held.is_in(Past::Phase::kReading) ? held.base : held.past->searched_from;
+        amqp_table_entry_t from{};
+        from.key = amqp_cstring_bytes("x-stream-offset");
+        from.value.kind = AMQP_FIELD_KIND_I64;
+        from.value.value.i64 = static_cast<std::int64_t>(behind);
+        return link.consume(held.channel, past_name(options_.topic, held.partition), "",
+                            Link::Acknowledge::kLater, {from});
+    }
+    // 0 is no limit. Also where only the first message is looked at: those that come back to a
+    // quorum queue stand behind others that came back before and were not sent again since.
+    INSTEP_TRY(
+        link.limit_prefetch(held.channel, options_.acknowledges_late ? 0 : address_.prefetch));
+    return link.consume(held.channel, queue_name(options_.subscription, held.partition), "",
+                        Link::Acknowledge::kLater);
+}
+
+/// Whatever the partition's channel brought is forgotten, and it is opened anew.
+Result<void> RabbitmqSubscriber::begin_again(Held again) {
+    Link& link = *reconnect_.current();
+    const auto held = held_.find(again.partition);
+    for (const Delivery& delivery : held->second.ready) {
+        ready_bytes_ -= event_bytes(delivery.event);
+    }
+    held_.erase(held);
+    auto started = link.close_channel(again.channel);
+    if (started) {
+        started = start(link, again);
+    }
+    wakeup_.notify();
+    if (!started) {
+        if (link.is_alive()) {
+            INSTEP_TRY(membership_.give_up(link, again.partition));
+        }
+        return started;
+    }
+    held_.emplace(again.partition, std::move(again));
+    return {};
+}
+
+/// Partitions that are taken back go on: to the next phase of the past, or from there to the queue.
+Result<void> RabbitmqSubscriber::go_on_from_past(Lock& lock) {
+    std::vector<std::uint32_t> due;
+    bool needs_end = false;
+    for (const auto& [partition, held] : held_) {
+        if (held.is_past_due(clock_.monotonic())) {
+            due.push_back(partition);
+            needs_end = needs_end || held.past->begins_search();
+        }
+    }
+    std::vector<KeptEvents> kept;
+    if (needs_end) {
+        INSTEP_TRY_ASSIGN(kept, find_kept(lock));
+    }
+    for (const std::uint32_t partition : due) {
+        // The connection may have gone meanwhile, or one before took in what ended this one.
+        const auto found = held_.find(partition);
+        if (found == held_.end() || !found->second.past) {
+            continue;
+        }
+        const Held& held = found->second;
+        Past next = *held.past;
+        if (!held.has_read(next)) {
+            const auto of_partition = std::ranges::find(kept, partition, &KeptEvents::partition);
+            next.go_on(clock_.monotonic(),
+                       of_partition == kept.end() ? next.begin : of_partition->newest);
+        }
+        Held again = held.anew();
+        if (held.has_read(next)) {
+            again.base = next.queue_base;
+            again.left_past_at = held.position(held.acknowledged);
+        } else {
+            again.base = held.base;
+            again.past = std::move(next);
+        }
+        INSTEP_TRY(begin_again(std::move(again)));
+    }
+    return {};
+}
+
+/// Unlocked: who asks for the lag meanwhile waits for the answer of this member's thread.
+Result<std::vector<KeptEvents>> RabbitmqSubscriber::find_kept(Lock& lock) {
+    lock.unlock();
+    auto kept = find_kept_();
+    lock.lock();
+    return kept;
 }
 
 /// What is pending goes back to the queue, in order, before anybody else can hold it.
@@ -325,12 +420,7 @@ Result<void> RabbitmqSubscriber::acknowledge(std::uint32_t partition, Position p
     const Lock lock(mutex_);
     called_at_ = clock_.monotonic();
     INSTEP_TRY_ASSIGN(Held* const held, find(partition));
-    if (position < held->base) {
-        return fail(ErrorCode::kFenced,
-                    fmt::format("position {} of partition {} is of an earlier assignment", position,
-                                partition));
-    }
-    const std::uint64_t tag = position - held->base;
+    INSTEP_TRY_ASSIGN(const std::uint64_t tag, tag_of(*held, position));
     if (tag <= held->acknowledged) {
         return {};
     }
@@ -350,60 +440,98 @@ Result<void> RabbitmqSubscriber::acknowledge(std::uint32_t partition, Position p
     return {};
 }
 
-/// The queue sends everything that was not acknowledged once more, with tags that begin again.
+/// The queue, or the stream, sends everything that was not acknowledged once more, with tags that
+/// begin again.
 Result<void> RabbitmqSubscriber::seek(std::uint32_t partition, Position position) {
     const Lock lock(mutex_);
     called_at_ = clock_.monotonic();
     INSTEP_TRY_ASSIGN(Held* const held, find(partition));
-    if (position < held->base) {
-        return fail(ErrorCode::kFenced,
-                    fmt::format("position {} of partition {} is of an earlier assignment", position,
-                                partition));
-    }
-    const std::uint64_t tag = position - held->base;
+    INSTEP_TRY_ASSIGN(const std::uint64_t tag, tag_of(*held, position));
     if (tag > std::max(held->handed, held->acknowledged)) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("position {} of partition {} was neither delivered nor "
                                 "acknowledged",
                                 position, partition));
     }
-    Link& link = *reconnect_.current();
-    Held again;
-    again.partition = partition;
-    again.channel = held->channel;
-    again.epoch = held->epoch;
+    Held again = held->anew();
     again.base = held->position(held->acknowledged);
     again.skipped = tag - std::min(tag, held->acknowledged);
     again.handed = again.skipped;
     again.arrivals = std::move(held->arrivals);
-    for (const Delivery& delivery : held->ready) {
-        ready_bytes_ -= event_bytes(delivery.event);
+    again.past = held->past;
+    again.left_past_at = held->left_past_at;
+    return begin_again(std::move(again));
+}
+
+/// Only this holding is taken back: AMQP has no place where a subscription's offset in a stream
+/// would be kept.
+Result<void> RabbitmqSubscriber::rewind(std::uint32_t partition, Position position) {
+    Lock lock(mutex_);
+    called_at_ = clock_.monotonic();
+    INSTEP_TRY(find(partition));
+    INSTEP_TRY_ASSIGN(const auto all, find_kept(lock));
+    INSTEP_TRY_ASSIGN(const Held* const held, find(partition));
+    const Position stands_at = held->position(held->acknowledged);
+    INSTEP_TRY(check_rewind({partition, stands_at, held->position(held->handed)}, position));
+    const auto kept = std::ranges::find(all, partition, &KeptEvents::partition);
+    if (kept == all.end() || position < kept->before) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("events behind position {} in partition {} of topic {} have been "
+                                "deleted",
+                                position, partition, options_.topic));
     }
-    held_.erase(partition);
-    auto started = link.close_channel(again.channel);
-    if (started) {
-        started = start(link, again);
+    if (position > kept->newest) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("position {} of partition {} is none of its past, which ends at {}",
+                                position, partition, kept->newest));
     }
-    wakeup_.notify();
-    if (!started) {
-        if (link.is_alive()) {
-            INSTEP_TRY(membership_.give_up(link, partition));
+    Held again = held->anew();
+    again.base = position;
+    again.past = Past{.begin = position,
+                      .end = kept->newest,
+                      .queue_base = held->past ? held->past->queue_base : stands_at,
+                      .waits_until = clock_.monotonic() + kBothPatience};
+    return begin_again(std::move(again));
+}
+
+/// Counted from where the channel began. Errors: kFenced for a position of an earlier assignment.
+Result<std::uint64_t> RabbitmqSubscriber::tag_of(const Held& held, Position position) const {
+    if (held.left_past_at && position == *held.left_past_at) {
+        return 0;
+    }
+    if (position < held.base) {
+        return fail(ErrorCode::kFenced,
+                    fmt::format("position {} of partition {} is of an earlier assignment", position,
+                                held.partition));
+    }
+    return position - held.base;
+}
+
+bool RabbitmqSubscriber::is_past_due() const {
+    return std::ranges::any_of(
+        held_, [&](const auto& entry) { return entry.second.is_past_due(clock_.monotonic()); });
+}
+
+/// Until then nobody need call assignments(), unless something comes.
+std::chrono::microseconds RabbitmqSubscriber::next_call_due() const {
+    auto due = refresh_at_;
+    for (const auto& [partition, held] : held_) {
+        if (held.is_in(Past::Phase::kWaiting)) {
+            due = std::min(due, held.past->waits_until);
         }
-        return started;
     }
-    held_.emplace(partition, std::move(again));
-    return {};
+    return due;
 }
 
 void RabbitmqSubscriber::wait(std::stop_token stop, std::chrono::milliseconds patience) {
     Lock lock(mutex_);
     is_waiting_ = true;
-    const auto until_refresh = std::chrono::ceil<std::chrono::milliseconds>(
-        std::max(refresh_at_ - clock_.monotonic(), std::chrono::microseconds(0)));
+    const auto until_due = std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(next_call_due() - clock_.monotonic(), std::chrono::microseconds(0)));
     const std::uint64_t generation = generation_;
     const bool has_link = reconnect_.current() != nullptr;
-    changed_.wait_for(lock, stop, has_link ? std::min(patience, until_refresh) : patience, [&] {
-        return has_deliverable() || failure_ || generation != generation_ ||
+    changed_.wait_for(lock, stop, has_link ? std::min(patience, until_due) : patience, [&] {
+        return has_deliverable() || is_past_due() || failure_ || generation != generation_ ||
                has_link != (reconnect_.current() != nullptr);
     });
     is_waiting_ = false;

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <stop_token>
@@ -25,8 +26,11 @@ namespace instep::rabbitmq {
 /// the member works; it closes it when the member calls nothing for its time-out.
 class RabbitmqSubscriber final : public Subscriber {
 public:
+    /// What the streams of the topic hold.
+    using FindKept = std::function<Result<std::vector<KeptEvents>>()>;
+
     RabbitmqSubscriber(const Address& address, const Clock& clock, Random& random,
-                       SubscribeOptions options);
+                       SubscribeOptions options, FindKept find_kept);
 
     /// Gives everything up.
     ~RabbitmqSubscriber() override;
@@ -35,6 +39,7 @@ public:
     Result<std::vector<Delivery>> receive(std::size_t events_max, std::size_t bytes_max) override;
     Result<void> acknowledge(std::uint32_t partition, Position position) override;
     Result<void> seek(std::uint32_t partition, Position position) override;
+    Result<void> rewind(std::uint32_t partition, Position position) override;
     void wait(std::stop_token stop, std::chrono::milliseconds patience) override;
 
 private:
@@ -46,10 +51,17 @@ private:
     Result<void> share(Link& link);
     Result<bool> take(Link& link, std::uint32_t partition);
     Result<void> start(Link& link, Held& held);
+    Result<void> consume(Link& link, const Held& held);
+    Result<void> begin_again(Held again);
+    Result<void> go_on_from_past(Lock& lock);
+    Result<std::vector<KeptEvents>> find_kept(Lock& lock);
     Result<void> release(Link& link, std::uint32_t partition);
     Result<void> bind_held(Link& link);
     Result<void> tell_missed();
     Result<Held*> find(std::uint32_t partition);
+    Result<std::uint64_t> tag_of(const Held& held, Position position) const;
+    [[nodiscard]] bool is_past_due() const;
+    [[nodiscard]] std::chrono::microseconds next_call_due() const;
     [[nodiscard]] bool is_refresh_due() const;
     [[nodiscard]] bool has_missed() const;
     [[nodiscard]] bool has_deliverable() const;
@@ -61,7 +73,8 @@ private:
     Result<void> take_queued(Link& link);
     Result<void> take_frame(Link& link, const amqp_frame_t& frame);
     Result<void> take_control_frame(Link& link, const amqp_frame_t& frame);
-    void take_message(Held& held);
+    Result<void> take_message(Link& link, Held& held);
+    Result<bool> is_in_stretch(Link& link, Held& held, const Delivery& delivery);
     Result<void> answer(Link& link);
     void lose(Link& link, std::uint32_t partition, Error error);
     void step_down_if_silent();
@@ -69,6 +82,7 @@ private:
     const Address& address_;
     const Clock& clock_;
     const SubscribeOptions options_;
+    const FindKept find_kept_;
 
     std::mutex mutex_;
     std::condition_variable_any changed_;

@@ -1,5 +1,6 @@
 // The thread of a subscriber.
 #include "instep/broker/event_batch.hpp"
+#include "stream.hpp"
 #include "subscriber.hpp"
 #include "topology.hpp"
 
@@ -115,7 +116,7 @@ Result<void> RabbitmqSubscriber::take_frame(Link& link, const amqp_frame_t& fram
     Held& held = found->second;
     if (frame.frame_type != AMQP_FRAME_METHOD) {
         if (held.assembly.add(frame) == Assembly::Progress::kComplete) {
-            take_message(held);
+            INSTEP_TRY(take_message(link, held));
             link.release(frame.channel);
         }
         return {};
@@ -127,7 +128,9 @@ Result<void> RabbitmqSubscriber::take_frame(Link& link, const amqp_frame_t& fram
             held.assembly.begin();
             break;
         case AMQP_BASIC_CANCEL_METHOD: {
-            const std::string queue = queue_name(options_.subscription, held.partition);
+            const std::string queue = held.has_stream()
+                                          ? past_name(options_.topic, held.partition)
+                                          : queue_name(options_.subscription, held.partition);
             INSTEP_TRY(link.close_channel(held.channel));
             lose(link, held.partition,
                  Error{ErrorCode::kNotFound,
@@ -156,10 +159,15 @@ void RabbitmqSubscriber::lose(Link& link, std::uint32_t partition, Error error) 
     failure_ = std::move(error);
 }
 
-void RabbitmqSubscriber::take_message(Held& held) {
+Result<void> RabbitmqSubscriber::take_message(Link& link, Held& held) {
     Delivery delivery = read_message(held.assembly.properties(), std::move(held.assembly.body()),
                                      held.partition, held.position(held.received));
-    if (const auto sending = sending_of(held.assembly.properties())) {
+    if (held.past) {
+        INSTEP_TRY_ASSIGN(const bool is_wanted, is_in_stretch(link, held, delivery));
+        if (!is_wanted) {
+            return {};
+        }
+    } else if (const auto sending = sending_of(held.assembly.properties())) {
         missed_ += held.arrivals.take(*sending);
     }
     held.pending.push_back({.tag = held.received, .time = delivery.event.time});
@@ -167,6 +175,40 @@ void RabbitmqSubscriber::take_message(Held& held) {
         ready_bytes_ += event_bytes(delivery.event);
         held.ready.push_back(std::move(delivery));
     }
+    return {};
+}
+
+/// False for what is only looked at, or comes from the queue later, and where some is missing.
+Result<bool> RabbitmqSubscriber::is_in_stretch(Link& link, Held& held, const Delivery& delivery) {
+    const amqp_basic_properties_t& properties = held.assembly.properties();
+    Past& past = *held.past;
+    if (past.phase == Past::Phase::kWaiting) {
+        if (!past.first_in_queue) {
+            past.first_in_queue = name_of_sending(properties, delivery);
+        }
+        return false;
+    }
+    const bool is_searching = past.phase == Past::Phase::kSearching;
+    const Position wanted =
+        is_searching ? past.searched_from + held.received : held.position(held.received);
+    if (const Position came = offset_of(properties) + 1; came != wanted) {
+        const std::uint32_t partition = held.partition;
+        INSTEP_TRY(link.close_channel(held.channel));
+        lose(link, partition,
+             Error{ErrorCode::kNotFound,
+                   fmt::format("stream {} goes on at position {}, not {}: what is between has been "
+                               "deleted",
+                               past_name(options_.topic, partition), came, wanted)});
+        return false;
+    }
+    if (!is_searching) {
+        return wanted <= past.end;
+    }
+    if (!past.is_searched) {
+        past.look_at(wanted, name_of_sending(properties, delivery));
+        INSTEP_TRY(link.acknowledge(held.channel, held.received));
+    }
+    return false;
 }
 
 Result<void> RabbitmqSubscriber::take_control_frame(Link& link, const amqp_frame_t& frame) {

@@ -2,6 +2,7 @@
 
 #include "instep/broker/rabbitmq/broker.hpp"
 #include "message.hpp"
+#include "stream.hpp"
 
 #include <fmt/format.h>
 
@@ -13,6 +14,9 @@ namespace {
 
 /// Room for what is put behind a topic's or a subscription's name.
 constexpr std::size_t kNameBytesMax = kShortBytesMax - 20;
+
+/// The server deletes a stream by whole segments, once the next one is begun.
+constexpr std::int64_t kSegmentBytes = 16'000'000;
 
 /// From version 4 on a quorum queue drops what came back 20 times, as after 20 lost
 /// connections; nothing here may drop.
@@ -37,9 +41,8 @@ amqp_table_entry_t entry(const char* name) {
 
 QueueSettings queue_settings(QueueKind kind) {
     QueueSettings settings;
-    amqp_table_entry_t type = entry("x-queue-type");
-    type.value.kind = AMQP_FIELD_KIND_UTF8;
-    type.value.value.bytes = bytes_of(kind == QueueKind::kQuorum ? "quorum" : "classic");
+    const amqp_table_entry_t type =
+        text_argument("x-queue-type", kind == QueueKind::kQuorum ? "quorum" : "classic");
     amqp_table_entry_t single = entry("x-single-active-consumer");
     single.value.kind = AMQP_FIELD_KIND_BOOLEAN;
     single.value.value.boolean = 1;
@@ -62,6 +65,43 @@ Result<void> declare_partition(Link& link, std::string_view topic, std::uint32_t
             "event is kept in it) and start them again";
     }
     return declared;
+}
+
+Result<void> declare_stream(Link& link, const Address& address, std::string_view topic,
+                            std::uint32_t partition) {
+    const std::string stream = past_name(topic, partition);
+    const std::string age = fmt::format("{}s", address.history.count());
+    amqp_table_entry_t segment = entry("x-stream-max-segment-size-bytes");
+    segment.value.kind = AMQP_FIELD_KIND_I64;
+    segment.value.value.i64 = kSegmentBytes;
+    auto declared = link.declare_queue(kControlChannel, stream,
+                                       {.arguments = {text_argument("x-queue-type", "stream"),
+                                                      text_argument("x-max-age", age), segment}});
+    if (!declared) {
+        if (declared.error().code == ErrorCode::kConflict) {
+            declared.error().message += fmt::format(
+                "; it was made with another history than {} s: write that one into the URL, or "
+                "delete the stream, with the past that it keeps",
+                address.history.count());
+        }
+        return std::unexpected(std::move(declared).error());
+    }
+    return link.bind_queue(kControlChannel, stream, partition_exchange(topic, partition));
+}
+
+Result<void> declare_past(Link& link, const Address& address, std::string_view topic,
+                          std::uint32_t partitions, const Catalogue& before) {
+    for (std::uint32_t partition = 0; partition < partitions; ++partition) {
+        if (before.with_past.contains(topic)) {
+            const auto state = link.inspect_queue(kControlChannel, past_name(topic, partition));
+            if (!state && state.error().code == ErrorCode::kNotFound) {
+                // Deleted, or not made in time: what it begins with is not the topic's first event.
+                INSTEP_TRY(add_past_lost(link, topic));
+            }
+        }
+        INSTEP_TRY(declare_stream(link, address, topic, partition));
+    }
+    return {};
 }
 
 Result<void> declare_queues(Link& link, const Address& address, std::string_view subscription,
@@ -96,6 +136,10 @@ std::string partition_exchange(std::string_view topic, std::uint32_t partition) 
     return fmt::format("{}.p{}", topic, partition);
 }
 
+std::string past_name(std::string_view topic, std::uint32_t partition) {
+    return fmt::format("{}.p{}.past", topic, partition);
+}
+
 std::string queue_name(std::string_view subscription, std::uint32_t partition) {
     return fmt::format("{}.{}", subscription, partition);
 }
@@ -122,9 +166,12 @@ Result<void> declare_topic(Link& link, const Address& address, std::string_view 
                     fmt::format("topic {} with {} partitions: 1 to {} are possible", topic,
                                 partitions, kRabbitmqPartitionsMax));
     }
+    const bool keeps_past = address.history > std::chrono::seconds(0);
     INSTEP_TRY_ASSIGN(Catalogue catalogue, read_catalogue(link));
+    const Catalogue before = catalogue;
     if (!catalogue.topics.contains(topic)) {
-        INSTEP_TRY(add_topic(link, topic, partitions));
+        INSTEP_TRY(add_topic(link, topic, partitions,
+                             keeps_past ? TopicPast::kKept : TopicPast::kNotKept));
         // Another may have been first, and a subscription may have been added since.
         INSTEP_TRY_ASSIGN(catalogue, read_catalogue(link));
     }
@@ -140,6 +187,9 @@ Result<void> declare_topic(Link& link, const Address& address, std::string_view 
         INSTEP_TRY(declare_partition(link, topic, partition));
         INSTEP_TRY(
             link.bind_exchange(kControlChannel, topic, partition_exchange(topic, partition)));
+    }
+    if (keeps_past) {
+        INSTEP_TRY(declare_past(link, address, topic, partitions, before));
     }
     for (const auto& [name, subscription] : catalogue.subscriptions) {
         if (subscription.topic != topic) {

@@ -2,6 +2,7 @@
 //
 //     <topic>                   topic exchange: every event of the topic, for other programs
 //     <topic>.p<N>              fanout exchange of partition N, bound to <topic>
+//     <topic>.p<N>.past         stream of what came to partition N, if the topic's past is kept
 //     <subscription>.<N>        queue of partition N, bound to <topic>.p<N>
 //     <subscription>.<N>.holder exclusive queue: its connection holds partition N
 //     <subscription>.members    queue whose consumers are the members
@@ -20,6 +21,7 @@
 namespace instep::rabbitmq {
 
 std::string partition_exchange(std::string_view topic, std::uint32_t partition);
+std::string past_name(std::string_view topic, std::uint32_t partition);
 std::string queue_name(std::string_view subscription, std::uint32_t partition);
 std::string holder_name(std::string_view subscription, std::uint32_t partition);
 std::string members_name(std::string_view subscription);
@@ -47,9 +49,11 @@ inline constexpr amqp_channel_t kControlChannel = 1;
 /// Opens kControlChannel. Errors: those of Link.
 Result<void> open_control(Link& link);
 
-/// Makes the topic's exchanges and binds what queues there are for it: an exchange that was deleted
-/// took its bindings along. Errors: kInvalidArgument for a name or number out of bounds; kConflict
-/// if the topic has another number of partitions, or an exchange is of another type; those of Link.
+/// Makes the topic's exchanges, and the streams of its past if the address wants it kept, and binds
+/// what queues there are for it: an exchange that was deleted took its bindings along. Errors:
+/// kInvalidArgument for a name or number out of bounds; kConflict if the topic has another number
+/// of partitions, an exchange is of another type, or a past is kept for another time; those of
+/// Link.
 Result<void> declare_topic(Link& link, const Address& address, std::string_view topic,
                            std::uint32_t partitions);
 

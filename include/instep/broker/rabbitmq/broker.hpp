@@ -32,6 +32,10 @@ inline constexpr std::uint32_t kRabbitmqPartitionsMax = 1024;
 ///     prefetch=N        events of one partition sent ahead of acknowledgement, 1 to 10000,
 ///                       default 1000; no limit for who acknowledges late. Larger costs
 ///                       memory here, smaller costs speed.
+///     history=TIME      keeps the past of the topics that are declared with it, for at least so
+///                       long: 1s to 3650d in s, m, h or d; default none. Every event is written
+///                       once more, into a stream beside the queues. Another time than the topic's
+///                       stream was made with is refused with kConflict.
 ///     ca=FILE           certificates to trust; default those of the system
 ///     certificate=FILE, key=FILE      shown to a server that asks for them
 ///
@@ -39,7 +43,14 @@ inline constexpr std::uint32_t kRabbitmqPartitionsMax = 1024;
 ///
 /// - Nothing is kept for a subscription that does not exist: StartAt::kEarliest is kLatest.
 ///   A topic without any subscription takes events and drops them. Once there is one, an event
-///   that reaches no queue is refused with kNotFound.
+///   that reaches no queue is refused with kNotFound; with a past it always reaches the stream.
+/// - rewind() and kept() work where the topic has a past, whatever this URL says, on positions of
+/// the
+///   past: what was delivered from a queue cannot be gone back to by its own. kept() takes 250 ms,
+///   and after rewind() nothing comes for as long: the stream and the queue get an event one after
+///   the other, and where that takes the server longer, an event that was just handled may be left
+///   out, or one that waits be taken for past. rewind() holds until the partition changes its
+///   holder.
 /// - A queue that somebody deletes takes its events along. Its member then gets kNotFound until
 ///   it subscribes again, which makes the queue anew; until then lag() leaves the subscription
 ///   out.
