@@ -3,8 +3,8 @@
 //     INSTANTIATE_TEST_SUITE_P(Redis, BrokerConformance,
 //                              ::testing::Values(BrokerCase{"redis", &make_redis_backend}));
 //
-// in an executable that links instep_broker_conformance. What a backend cannot do by its
-// BrokerFeatures is skipped.
+// and the same for BrokerReplays, in an executable that links instep_broker_conformance. What a
+// backend cannot do by its BrokerFeatures is skipped.
 #pragma once
 
 #include "instep/broker/broker.hpp"
@@ -113,6 +113,9 @@ private:
     std::string topic_;
     std::uint64_t events_made_ = 0;
 };
+
+/// Of subscriptions that go back.
+class BrokerReplays : public BrokerConformance {};
 
 /// The events' ids, in order.
 std::vector<std::string> ids(std::span<const Delivery> deliveries);

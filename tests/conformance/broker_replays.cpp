@@ -14,7 +14,7 @@ constexpr std::size_t kUnbounded = 1 << 30;
 
 }  // namespace
 
-TEST_P(BrokerConformance, GoesBackForWhoeverHoldsThePartitionNext) {
+TEST_P(BrokerReplays, GoesBackForWhoeverHoldsThePartitionNext) {
     given_topic(1);
     const auto events = new_events(6);
     publish(0, events);
@@ -54,7 +54,7 @@ TEST_P(BrokerConformance, GoesBackForWhoeverHoldsThePartitionNext) {
     EXPECT_EQ(broker().lag(topic()).value().front().events, 0U);
 }
 
-TEST_P(BrokerConformance, GoesBackToWhatItKeepsAndKeepsThat) {
+TEST_P(BrokerReplays, GoesBackToWhatItKeepsAndKeepsThat) {
     given_topic(1);
     auto events = new_events(4);
     for (Event& event : events) {
@@ -80,7 +80,7 @@ TEST_P(BrokerConformance, GoesBackToWhatItKeepsAndKeepsThat) {
     EXPECT_EQ(ids(collect(*subscriber, 4)), ids(events)) << "trimmed though it is needed again";
 }
 
-TEST_P(BrokerConformance, RefusesToGoBackWhileEventsAreUnderWayOrForward) {
+TEST_P(BrokerReplays, RefusesToGoBackWhileEventsAreUnderWayOrForward) {
     given_topic(1);
     if (broker().features().rewinds == Rewinds::kNever) {
         GTEST_SKIP() << "keeps no past events";
@@ -97,7 +97,7 @@ TEST_P(BrokerConformance, RefusesToGoBackWhileEventsAreUnderWayOrForward) {
     EXPECT_THAT(subscriber->receive(10, kUnbounded).value(), IsEmpty());
 }
 
-TEST_P(BrokerConformance, OfAnUnknownTopicNothingIsKept) {
+TEST_P(BrokerReplays, OfAnUnknownTopicNothingIsKept) {
     if (broker().features().rewinds == Rewinds::kNever) {
         GTEST_SKIP() << "keeps no past events";
     }

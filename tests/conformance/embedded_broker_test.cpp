@@ -59,5 +59,8 @@ std::unique_ptr<BrokerBackend> make_embedded_backend() {
 INSTANTIATE_TEST_SUITE_P(Embedded, BrokerConformance,
                          ::testing::Values(BrokerCase{"embedded", &make_embedded_backend}),
                          [](const auto& backend) { return backend.param.name; });
+INSTANTIATE_TEST_SUITE_P(Embedded, BrokerReplays,
+                         ::testing::Values(BrokerCase{"embedded", &make_embedded_backend}),
+                         [](const auto& backend) { return backend.param.name; });
 
 }  // namespace instep::test

@@ -63,6 +63,9 @@ std::unique_ptr<BrokerBackend> make_kafka_backend() { return std::make_unique<Ka
 INSTANTIATE_TEST_SUITE_P(Kafka, BrokerConformance,
                          ::testing::Values(BrokerCase{"kafka", &make_kafka_backend}),
                          [](const auto& backend) { return backend.param.name; });
+INSTANTIATE_TEST_SUITE_P(Kafka, BrokerReplays,
+                         ::testing::Values(BrokerCase{"kafka", &make_kafka_backend}),
+                         [](const auto& backend) { return backend.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Kafka, BrokerFaults,
                          ::testing::Values(BrokerServerCase{"kafka", &make_kafka_broker_server}),

@@ -60,6 +60,10 @@ std::unique_ptr<BrokerBackend> make_rabbitmq_backend_with_past() {
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(Rabbitmq, BrokerConformance,
+                         ::testing::Values(BrokerCase{"rabbitmq", &make_rabbitmq_backend}),
+                         [](const auto& backend) { return backend.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Rabbitmq, BrokerReplays,
                          ::testing::Values(BrokerCase{"rabbitmq", &make_rabbitmq_backend},
                                            BrokerCase{"rabbitmq_with_past",
                                                       &make_rabbitmq_backend_with_past}),

@@ -64,6 +64,10 @@ INSTANTIATE_TEST_SUITE_P(Redis, BrokerConformance,
                          ::testing::Values(BrokerCase{"resp3", &make_resp3_backend},
                                            BrokerCase{"resp2", &make_resp2_backend}),
                          [](const auto& backend) { return backend.param.name; });
+INSTANTIATE_TEST_SUITE_P(Redis, BrokerReplays,
+                         ::testing::Values(BrokerCase{"resp3", &make_resp3_backend},
+                                           BrokerCase{"resp2", &make_resp2_backend}),
+                         [](const auto& backend) { return backend.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Redis, BrokerFaults,
                          ::testing::Values(BrokerServerCase{"redis", &make_redis_broker_server}),
