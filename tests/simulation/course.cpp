@@ -4,6 +4,7 @@
 #include "instep/consumer/dead_letters.hpp"
 #include "instep/consumer/halt.hpp"
 #include "instep/consumer/replay.hpp"
+#include "instep/direct/broker.hpp"
 #include "instep/log/reader.hpp"
 #include "instep/replica/replica.hpp"
 
@@ -270,6 +271,14 @@ std::string Course::describe_lag(ReplicaSite& site) {
     }
     if (site.effects && !site.effects->is_complete()) {
         return fmt::format("{} misses effects", site.effects->subscription());
+    }
+    if (site.effects && environment_.options.handling.reads_log) {
+        const std::string reader =
+            fmt::format("{}{}/{}", kDirectReaderPrefix, kTopic, site.effects->subscription());
+        const auto lag = log_lag(environment_.source->inspect(), reader, kTopic);
+        if (!lag || lag->events > 0) {
+            return fmt::format("{} has not acknowledged all", site.effects->subscription());
+        }
     }
     for (const Verification& verification : verifications_) {
         if (verification.site == &site && !status_of(verification).finished) {
