@@ -52,7 +52,7 @@ Result<std::uint64_t> ParkedRetries::run_together(std::span<const DueKey> keys,
     Course course{Attempts(work_, transaction), now};
     Result<void> tried;
     for (const WaitingKey& key : waiting) {
-        tried = try_key(course, key);
+        tried = try_key(transaction, course, key, events_max);
         if (!tried) {
             break;
         }
@@ -70,13 +70,28 @@ Result<std::uint64_t> ParkedRetries::run_together(std::span<const DueKey> keys,
 }
 
 /// All that waits for the key at once; or, if something of it fails, its oldest event alone,
-/// so that what succeeds takes effect and attempts are counted for what fails.
-Result<void> ParkedRetries::try_key(Course& course, const WaitingKey& key) {
+/// so that what succeeds takes effect and attempts are counted for what fails. Where a later event
+/// would take the place of the one that fails, it may stand behind the first few.
+Result<void> ParkedRetries::try_key(Transaction& transaction, Course& course, const WaitingKey& key,
+                                    std::int64_t events_max) {
+    const auto is_refused = [](const Result<ApplyCounts>& outcome) {
+        return !outcome && blames_event(outcome.error().code);
+    };
     work_.instruments.retried();
     work_.handler.begin_attempt(key.attempts + 1);
     std::span<const ParkedEvent> tried = key.events;
     auto applied = apply(course.attempts, tried);
-    if (!applied && blames_event(applied.error().code) && tried.size() > 1) {
+    std::vector<WaitingKey> whole;
+    const bool is_cut =
+        std::ssize(tried) == events_max && events_max > 1 && events_max < kEventsATryMax;
+    if (is_refused(applied) && is_cut && work_.handler.carries_state()) {
+        const DueKey same{key.key, 0};
+        INSTEP_TRY_ASSIGN(whole,
+                          work_.parking.waiting(transaction, std::span(&same, 1), kEventsATryMax));
+        tried = whole.front().events;
+        applied = apply(course.attempts, tried);
+    }
+    if (is_refused(applied) && tried.size() > 1) {
         tried = tried.first(1);
         applied = apply(course.attempts, tried);
     }
@@ -89,7 +104,7 @@ Result<void> ParkedRetries::try_key(Course& course, const WaitingKey& key) {
         work_.parking.release(key.key, tried);
         return {};
     }
-    if (!blames_event(applied.error().code)) {
+    if (!is_refused(applied)) {
         return std::unexpected(std::move(applied).error());
     }
     KeyFailure failure = work_.failure_of(std::move(applied).error());

@@ -39,7 +39,8 @@ private:
     };
 
     Result<std::uint64_t> run_together(std::span<const DueKey> keys, std::int64_t events_max);
-    Result<void> try_key(Course& course, const WaitingKey& key);
+    Result<void> try_key(Transaction& transaction, Course& course, const WaitingKey& key,
+                         std::int64_t events_max);
     Result<void> finish(Transaction& transaction, const Course& course);
 
     /// The oldest event only, noted before.

@@ -298,6 +298,45 @@ TEST_F(ReplicaTest, AConstraintOfTheLocalTableBlocksItsKeyOnly) {
     EXPECT_THAT(names(side), ElementsAre("a=Ann", "b=Ben", "e=Eve"));
 }
 
+TEST_F(ReplicaTest, ALaterStateTakesThePlaceOfOneThatWasRefused) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(*side.sql,
+            "CREATE TRIGGER no_eve BEFORE INSERT ON lookup_users WHEN NEW.name = 'Eve' "
+            "BEGIN SELECT RAISE(ABORT, 'Eve is not welcome'); END");
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('e', 'Eve'), ('f', 'Eve')");
+    system.settle();
+    ASSERT_THAT(names(side), IsEmpty());
+    system.owner_sql("UPDATE users SET name = 'Eva' WHERE id = 'e'");
+    system.owner_sql("DELETE FROM users WHERE id = 'f'");
+    system.settle();
+    ASSERT_EQ(explain_row(*side.sql, side.definition, "e")->parked_events, 2U);
+    system.clock.advance(std::chrono::minutes(1));
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("e=Eva"));
+    EXPECT_EQ(explain_row(*side.sql, side.definition, "e")->parked_events, 0U);
+    EXPECT_EQ(explain_row(*side.sql, side.definition, "f")->parked_events, 0U);
+}
+
+TEST_F(ReplicaTest, ALaterStateIsFoundBehindManyThatWereRefused) {
+    ReplicaSide& side = follow();
+    system.settle();
+    run_sql(*side.sql,
+            "CREATE TRIGGER no_eve BEFORE INSERT ON lookup_users WHEN NEW.name LIKE 'Eve%' "
+            "BEGIN SELECT RAISE(ABORT, 'Eve is not welcome'); END");
+    system.owner_sql("INSERT INTO users (id, name) VALUES ('e', 'Eve'), ('f', 'Eve')");
+    system.settle();
+    for (int i = 0; i < 30; ++i) {
+        system.owner_sql(fmt::format("UPDATE users SET name = 'Eve {}'", i));
+    }
+    system.owner_sql("UPDATE users SET name = 'Eva'");
+    system.settle();
+    ASSERT_EQ(explain_row(*side.sql, side.definition, "e")->parked_events, 32U);
+    system.clock.advance(std::chrono::minutes(1));
+    system.settle();
+    EXPECT_THAT(names(side), ElementsAre("e=Eva", "f=Eva"));
+}
+
 TEST_F(ReplicaTest, ExplainsARowAndADeletedOne) {
     ReplicaSide& side = follow();
     system.owner_sql("INSERT INTO users (id, name) VALUES ('a', 'Ann'), ('b', 'Ben')");

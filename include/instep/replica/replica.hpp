@@ -108,6 +108,7 @@ public:
     /// A backfill brings what a replica lacks.
     [[nodiscard]] bool takes_replays() const override { return false; }
     [[nodiscard]] bool may_be_seen_early() const override { return true; }
+    [[nodiscard]] bool carries_state() const override { return true; }
 
 private:
     class Impl;

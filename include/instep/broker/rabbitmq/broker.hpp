@@ -45,11 +45,10 @@ inline constexpr std::uint32_t kRabbitmqPartitionsMax = 1024;
 ///   A topic without any subscription takes events and drops them. Once there is one, an event
 ///   that reaches no queue is refused with kNotFound; with a past it always reaches the stream.
 /// - rewind() and kept() work where the topic has a past, whatever this URL says, on positions of
-/// the
-///   past: what was delivered from a queue cannot be gone back to by its own. kept() takes 250 ms,
-///   and after rewind() nothing comes for as long: the stream and the queue get an event one after
-///   the other, and where that takes the server longer, an event that was just handled may be left
-///   out, or one that waits be taken for past. rewind() holds until the partition changes its
+///   the past: what was delivered from a queue cannot be gone back to by its own. kept() takes 250
+///   ms, and after rewind() nothing comes for as long: the stream and the queue get an event one
+///   after the other, and where that takes the server longer, an event that was just handled may be
+///   left out, or one that waits be taken for past. rewind() holds until the partition changes its
 ///   holder.
 /// - A queue that somebody deletes takes its events along. Its member then gets kNotFound until
 ///   it subscribes again, which makes the queue anew; until then lag() leaves the subscription
