@@ -75,8 +75,8 @@ public:
     /// for effects that others act on.
     [[nodiscard]] virtual bool may_be_seen_early() const { return false; }
 
-    /// A later event of a key takes the place of those before it, so that what waits behind a refused
-    /// one may free the key.
+    /// A later event of a key takes the place of those before it, so that what waits behind a
+    /// refused one may free the key.
     [[nodiscard]] virtual bool carries_state() const { return false; }
 
     /// How many events took the handler longer than it should; only rises.
