@@ -69,7 +69,8 @@ protected:
     KafkaClient foreign_{server_};
     const std::string topic_ =
         "t" + std::to_string(testing::UnitTest::GetInstance()->current_test_info()->line());
-    std::unique_ptr<Broker> broker_ = open_kafka_broker(server_.url()).value();
+    std::unique_ptr<Broker> broker_ =
+        open_kafka_broker(server_.url(), {.publish_timeout = 60s, .request_timeout = 60s}).value();
     std::unique_ptr<Publisher> publisher_ = broker_->publisher().value();
     int made_ = 0;
 };
