@@ -243,6 +243,12 @@ void CrashFixture::look() {
     }
 }
 
+void CrashFixture::forget_what_was_seen() {
+    for (const auto& watch : watches_) {
+        watch->forget();
+    }
+}
+
 void CrashFixture::expect_caught_up() {
     const Finished waited =
         run({"wait", "iam.toml", "data_owner.toml", "--caught-up", "--timeout", "2m"});

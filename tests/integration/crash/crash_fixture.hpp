@@ -73,6 +73,9 @@ protected:
     bool work_until(const std::function<bool()>& done,
                     std::chrono::milliseconds deadline = kPatience);
 
+    /// Rows may be as they were a moment before, once: the server of the replicas has failed.
+    void forget_what_was_seen();
+
     /// Everything written has arrived once and is equal, nothing is parked, no flow lags; both
     /// processes end cleanly.
     void expect_in_step();

@@ -286,6 +286,7 @@ protected:
             EXPECT_TRUE(eventually(
                 [&] { return connection->now() && connection->execute_script("SELECT 1"); }));
         }
+        forget_what_was_seen();
     }
 };
 

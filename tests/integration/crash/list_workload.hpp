@@ -55,6 +55,9 @@ public:
 
     void look();
 
+    /// The replica's server has failed: what it had shown in its last moment comes again.
+    void forget() { seen_.clear(); }
+
 private:
     struct Seen {
         std::string version;
