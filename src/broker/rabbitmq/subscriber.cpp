@@ -1,7 +1,6 @@
 #include "subscriber.hpp"
 
 #include "catalogue.hpp"
-#include "instep/broker/checks.hpp"
 #include "instep/broker/event_batch.hpp"
 #include "topology.hpp"
 
@@ -293,54 +292,6 @@ Result<void> RabbitmqSubscriber::begin_again(Held again) {
     return {};
 }
 
-/// Partitions that are taken back go on: to the next phase of the past, or from there to the queue.
-Result<void> RabbitmqSubscriber::go_on_from_past(Lock& lock) {
-    std::vector<std::uint32_t> due;
-    bool needs_end = false;
-    for (const auto& [partition, held] : held_) {
-        if (held.is_past_due(clock_.monotonic())) {
-            due.push_back(partition);
-            needs_end = needs_end || held.past->begins_search();
-        }
-    }
-    std::vector<KeptEvents> kept;
-    if (needs_end) {
-        INSTEP_TRY_ASSIGN(kept, find_kept(lock));
-    }
-    for (const std::uint32_t partition : due) {
-        // The connection may have gone meanwhile, or one before took in what ended this one.
-        const auto found = held_.find(partition);
-        if (found == held_.end() || !found->second.past) {
-            continue;
-        }
-        const Held& held = found->second;
-        Past next = *held.past;
-        if (!held.has_read(next)) {
-            const auto of_partition = std::ranges::find(kept, partition, &KeptEvents::partition);
-            next.go_on(clock_.monotonic(),
-                       of_partition == kept.end() ? next.begin : of_partition->newest);
-        }
-        Held again = held.anew();
-        if (held.has_read(next)) {
-            again.base = next.queue_base;
-            again.left_past_at = held.position(held.acknowledged);
-        } else {
-            again.base = held.base;
-            again.past = std::move(next);
-        }
-        INSTEP_TRY(begin_again(std::move(again)));
-    }
-    return {};
-}
-
-/// Unlocked: who asks for the lag meanwhile waits for the answer of this member's thread.
-Result<std::vector<KeptEvents>> RabbitmqSubscriber::find_kept(Lock& lock) {
-    lock.unlock();
-    auto kept = find_kept_();
-    lock.lock();
-    return kept;
-}
-
 /// What is pending goes back to the queue, in order, before anybody else can hold it.
 Result<void> RabbitmqSubscriber::release(Link& link, std::uint32_t partition) {
     const auto held = held_.find(partition);
@@ -463,37 +414,6 @@ Result<void> RabbitmqSubscriber::seek(std::uint32_t partition, Position position
     return begin_again(std::move(again));
 }
 
-/// Only this holding is taken back: AMQP has no place where a subscription's offset in a stream
-/// would be kept.
-Result<void> RabbitmqSubscriber::rewind(std::uint32_t partition, Position position) {
-    Lock lock(mutex_);
-    called_at_ = clock_.monotonic();
-    INSTEP_TRY(find(partition));
-    INSTEP_TRY_ASSIGN(const auto all, find_kept(lock));
-    INSTEP_TRY_ASSIGN(const Held* const held, find(partition));
-    const Position stands_at = held->position(held->acknowledged);
-    INSTEP_TRY(check_rewind({partition, stands_at, held->position(held->handed)}, position));
-    const auto kept = std::ranges::find(all, partition, &KeptEvents::partition);
-    if (kept == all.end() || position < kept->before) {
-        return fail(ErrorCode::kNotFound,
-                    fmt::format("events behind position {} in partition {} of topic {} have been "
-                                "deleted",
-                                position, partition, options_.topic));
-    }
-    if (position > kept->newest) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("position {} of partition {} is none of its past, which ends at {}",
-                                position, partition, kept->newest));
-    }
-    Held again = held->anew();
-    again.base = position;
-    again.past = Past{.begin = position,
-                      .end = kept->newest,
-                      .queue_base = held->past ? held->past->queue_base : stands_at,
-                      .waits_until = clock_.monotonic() + kBothPatience};
-    return begin_again(std::move(again));
-}
-
 /// Counted from where the channel began. Errors: kFenced for a position of an earlier assignment.
 Result<std::uint64_t> RabbitmqSubscriber::tag_of(const Held& held, Position position) const {
     if (held.left_past_at && position == *held.left_past_at) {
@@ -505,11 +425,6 @@ Result<std::uint64_t> RabbitmqSubscriber::tag_of(const Held& held, Position posi
                                 held.partition));
     }
     return position - held.base;
-}
-
-bool RabbitmqSubscriber::is_past_due() const {
-    return std::ranges::any_of(
-        held_, [&](const auto& entry) { return entry.second.is_past_due(clock_.monotonic()); });
 }
 
 /// Until then nobody need call assignments(), unless something comes.

@@ -1,6 +1,5 @@
 // The thread of a subscriber.
 #include "instep/broker/event_batch.hpp"
-#include "stream.hpp"
 #include "subscriber.hpp"
 #include "topology.hpp"
 
@@ -176,39 +175,6 @@ Result<void> RabbitmqSubscriber::take_message(Link& link, Held& held) {
         held.ready.push_back(std::move(delivery));
     }
     return {};
-}
-
-/// False for what is only looked at, or comes from the queue later, and where some is missing.
-Result<bool> RabbitmqSubscriber::is_in_stretch(Link& link, Held& held, const Delivery& delivery) {
-    const amqp_basic_properties_t& properties = held.assembly.properties();
-    Past& past = *held.past;
-    if (past.phase == Past::Phase::kWaiting) {
-        if (!past.first_in_queue) {
-            past.first_in_queue = name_of_sending(properties, delivery);
-        }
-        return false;
-    }
-    const bool is_searching = past.phase == Past::Phase::kSearching;
-    const Position wanted =
-        is_searching ? past.searched_from + held.received : held.position(held.received);
-    if (const Position came = offset_of(properties) + 1; came != wanted) {
-        const std::uint32_t partition = held.partition;
-        INSTEP_TRY(link.close_channel(held.channel));
-        lose(link, partition,
-             Error{ErrorCode::kNotFound,
-                   fmt::format("stream {} goes on at position {}, not {}: what is between has been "
-                               "deleted",
-                               past_name(options_.topic, partition), came, wanted)});
-        return false;
-    }
-    if (!is_searching) {
-        return wanted <= past.end;
-    }
-    if (!past.is_searched) {
-        past.look_at(wanted, name_of_sending(properties, delivery));
-        INSTEP_TRY(link.acknowledge(held.channel, held.received));
-    }
-    return false;
 }
 
 Result<void> RabbitmqSubscriber::take_control_frame(Link& link, const amqp_frame_t& frame) {
