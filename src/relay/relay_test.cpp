@@ -2,6 +2,7 @@
 
 #include "instep/lease/lease.hpp"
 #include "instep/log/boundary.hpp"
+#include "tests/support/passing_broker.hpp"
 #include "tests/support/sync_system.hpp"
 
 #include <fmt/format.h>
@@ -21,7 +22,7 @@ using test::SyncSystem;
 using testing::ElementsAre;
 
 /// Passes everything on to a broker, but for what the test takes away.
-class FlakyPublisher final : public Publisher {
+class FlakyPublisher final : public test::PassingPublisher {
 public:
     struct Faults {
         /// Events that get through before the broker is gone; after that none.
@@ -29,15 +30,12 @@ public:
         std::vector<std::string> published_keys;
     };
     FlakyPublisher(std::unique_ptr<Publisher> inner, Faults& faults)
-        : inner_(std::move(inner)), faults_(faults) {}
+        : PassingPublisher(std::move(inner)), faults_(faults) {}
 
-    Result<void> declare_topic(std::string_view topic, std::uint32_t partitions) override {
-        return inner_->declare_topic(topic, partitions);
-    }
     PublishOutcome publish(const PublishBatch& batch) override {
         PublishBatch cut = batch;
         cut.events = batch.events.first(std::min(batch.events.size(), faults_.events_left));
-        PublishOutcome outcome = inner_->publish(cut);
+        PublishOutcome outcome = PassingPublisher::publish(cut);
         for (std::size_t i = 0; i < outcome.durable; ++i) {
             faults_.published_keys.push_back(cut.events[i].key);
         }
@@ -49,38 +47,21 @@ public:
         }
         return outcome;
     }
-    Result<std::optional<LastPublished>> last_published(std::string_view topic,
-                                                        std::uint32_t partition,
-                                                        std::string_view source) override {
-        return inner_->last_published(topic, partition, source);
-    }
 
 private:
-    std::unique_ptr<Publisher> inner_;
     Faults& faults_;
 };
 
-class FlakyBroker final : public Broker {
+class FlakyBroker final : public test::PassingBroker {
 public:
-    explicit FlakyBroker(Broker& inner) : inner_(inner) {}
-    [[nodiscard]] BrokerFeatures features() const override { return inner_.features(); }
-    [[nodiscard]] std::string_view display_url() const override { return "flaky:"; }
+    using PassingBroker::PassingBroker;
+
     Result<std::unique_ptr<Publisher>> publisher() override {
-        INSTEP_TRY_ASSIGN(auto publisher, inner_.publisher());
+        INSTEP_TRY_ASSIGN(auto publisher, PassingBroker::publisher());
         return std::make_unique<FlakyPublisher>(std::move(publisher), faults);
     }
-    Result<std::unique_ptr<Subscriber>> subscribe(SubscribeOptions options) override {
-        return inner_.subscribe(std::move(options));
-    }
-    Result<std::vector<SubscriptionLag>> lag(std::string_view topic) override {
-        return inner_.lag(topic);
-    }
-    Result<std::uint64_t> trim(Timestamp before) override { return inner_.trim(before); }
 
     FlakyPublisher::Faults faults;
-
-private:
-    Broker& inner_;
 };
 
 /// Has no chunks, but lets something happen while the log is being read.
