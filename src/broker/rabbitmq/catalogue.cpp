@@ -74,7 +74,7 @@ Result<std::uint64_t> read_end(Link& link, std::chrono::milliseconds patience) {
 Result<void> read_records(Link& link, std::uint64_t end, Catalogue& catalogue) {
     INSTEP_TRY(link.limit_prefetch(kChannel, kPrefetch));
     INSTEP_TRY(link.consume(kChannel, kCatalogue, "catalogue", Link::Acknowledge::kLater,
-                            {text_argument("x-stream-offset", "first")}));
+                            {text_entry("x-stream-offset", "first")}));
     std::uint64_t offset = 0;
     const auto take = [&](Assembly& message) {
         offset = offset_of(message.properties());
@@ -116,7 +116,7 @@ std::vector<std::string> Catalogue::subscriptions_of(std::string_view topic) con
 Result<Catalogue> read_catalogue(Link& link) {
     INSTEP_TRY(with_channel(link, kChannel, [&] {
         return link.declare_queue(kChannel, kCatalogue,
-                                  {.arguments = {text_argument("x-queue-type", "stream")}});
+                                  {.arguments = {text_entry("x-queue-type", "stream")}});
     }));
     INSTEP_TRY_ASSIGN(const std::uint64_t end, read_end(link, kEmptyPatience));
     Catalogue catalogue;

@@ -150,14 +150,6 @@ std::string key_of(const amqp_basic_properties_t& properties) {
     return {};
 }
 
-amqp_table_entry_t text_entry(std::string_view name, std::string_view text) {
-    amqp_table_entry_t entry{};
-    entry.key = bytes_of(name);
-    entry.value.kind = AMQP_FIELD_KIND_UTF8;
-    entry.value.value.bytes = bytes_of(text);
-    return entry;
-}
-
 void set(amqp_basic_properties_t& properties, amqp_flags_t flag, amqp_bytes_t& property,
          std::string_view text) {
     if (!text.empty() && text.size() <= kShortBytesMax) {
@@ -167,6 +159,14 @@ void set(amqp_basic_properties_t& properties, amqp_flags_t flag, amqp_bytes_t& p
 }
 
 }  // namespace
+
+amqp_table_entry_t text_entry(std::string_view name, std::string_view text) {
+    amqp_table_entry_t entry{};
+    entry.key = bytes_of(name);
+    entry.value.kind = AMQP_FIELD_KIND_UTF8;
+    entry.value.value.bytes = bytes_of(text);
+    return entry;
+}
 
 const amqp_basic_properties_t& Envelope::properties(const Event& event, std::string_view sending) {
     const auto attributes = attributes_.of(event);

@@ -19,6 +19,9 @@ namespace instep::rabbitmq {
 /// AMQP's limit on names, routing keys and most properties.
 inline constexpr std::size_t kShortBytesMax = 255;
 
+/// A header of a message, or an argument of a queue or a consumer. Borrows both texts.
+amqp_table_entry_t text_entry(std::string_view name, std::string_view text);
+
 /// Turns events into properties, one at a time, with room that is used again.
 class Envelope {
 public:

@@ -34,7 +34,7 @@ Result<std::optional<First>> read_first(Link& link, std::string_view stream) {
     const auto read = [&]() -> Result<bool> {
         INSTEP_TRY(link.limit_prefetch(kChannel, 1));
         INSTEP_TRY(link.consume(kChannel, stream, "first", Link::Acknowledge::kLater,
-                                {text_argument("x-stream-offset", "first")}));
+                                {text_entry("x-stream-offset", "first")}));
         return for_each_message(link, kChannel, kEmptyPatience, take);
     };
     INSTEP_TRY(with_channel(link, kChannel, read));

@@ -15,14 +15,6 @@ constexpr std::uint16_t kPrefetch = 10'000;
 
 }  // namespace
 
-amqp_table_entry_t text_argument(const char* name, std::string_view text) {
-    amqp_table_entry_t entry{};
-    entry.key = amqp_cstring_bytes(name);
-    entry.value.kind = AMQP_FIELD_KIND_UTF8;
-    entry.value.value.bytes = bytes_of(text);
-    return entry;
-}
-
 std::uint64_t offset_of(const amqp_basic_properties_t& properties) {
     for (int i = 0; i < properties.headers.num_entries; ++i) {
         const amqp_table_entry_t& entry = properties.headers.entries[i];
@@ -71,7 +63,7 @@ Result<std::optional<std::uint64_t>> read_stream_end(Link& link, std::string_vie
     const auto read = [&]() -> Result<void> {
         INSTEP_TRY(link.limit_prefetch(kEndChannel, kPrefetch));
         INSTEP_TRY(link.consume(kEndChannel, stream, "end", Link::Acknowledge::kLater,
-                                {text_argument("x-stream-offset", "last")}));
+                                {text_entry("x-stream-offset", "last")}));
         INSTEP_TRY(for_each_message(link, kEndChannel, patience, [&](Assembly& message) {
             end = offset_of(message.properties());
             return false;

@@ -18,9 +18,6 @@ namespace instep::rabbitmq {
 /// A stream without its first message after this long is taken for empty.
 inline constexpr std::chrono::milliseconds kEmptyPatience{500};
 
-/// A queue's or a consumer's argument. Borrows both texts.
-amqp_table_entry_t text_argument(const char* name, std::string_view text);
-
 /// Where a message of a stream stands in it.
 std::uint64_t offset_of(const amqp_basic_properties_t& properties);
 

@@ -42,7 +42,7 @@ amqp_table_entry_t entry(const char* name) {
 QueueSettings queue_settings(QueueKind kind) {
     QueueSettings settings;
     const amqp_table_entry_t type =
-        text_argument("x-queue-type", kind == QueueKind::kQuorum ? "quorum" : "classic");
+        text_entry("x-queue-type", kind == QueueKind::kQuorum ? "quorum" : "classic");
     amqp_table_entry_t single = entry("x-single-active-consumer");
     single.value.kind = AMQP_FIELD_KIND_BOOLEAN;
     single.value.value.boolean = 1;
@@ -75,8 +75,8 @@ Result<void> declare_stream(Link& link, const Address& address, std::string_view
     segment.value.kind = AMQP_FIELD_KIND_I64;
     segment.value.value.i64 = kSegmentBytes;
     auto declared = link.declare_queue(kControlChannel, stream,
-                                       {.arguments = {text_argument("x-queue-type", "stream"),
-                                                      text_argument("x-max-age", age), segment}});
+                                       {.arguments = {text_entry("x-queue-type", "stream"),
+                                                      text_entry("x-max-age", age), segment}});
     if (!declared) {
         if (declared.error().code == ErrorCode::kConflict) {
             declared.error().message += fmt::format(
